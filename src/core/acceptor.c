@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include "acceptor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "listener.h"
+#include "notify.h"
+#include "record.h"
+
+#define ROLL_TIMEOUT (500 * USEC_PER_MSEC) /* a stopped worker does not answer */
+#define RETRY (100 * USEC_PER_MSEC)
+#define TICK USEC_PER_SEC
+
+static void arm(sd_event_source *timer, uint64_t when) {
+        (void)sd_event_source_set_time(timer, when);
+        (void)sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+static void listen_set(struct acceptor *acceptor, bool on) {
+        for (size_t i = 0; i < acceptor->inherited->n_listeners; i++)
+                (void)sd_event_source_set_enabled(acceptor->listening[i],
+                                                  on ? SD_EVENT_ON : SD_EVENT_OFF);
+}
+
+/* Whatever is short (workers, descriptors, memory), clients wait in the backlog meanwhile. */
+static void pause_for(struct acceptor *acceptor, uint64_t usec) {
+        listen_set(acceptor, false);
+        arm(acceptor->retry, clock_usec(CLOCK_MONOTONIC) + usec);
+}
+
+static void wake_tick(struct acceptor *acceptor) {
+        if (sd_event_source_get_enabled(acceptor->tick, NULL) == 0)
+                arm(acceptor->tick, acceptor->ticked + TICK);
+}
+
+/* Hands the waiting client over. Returns whether none is waiting any more. */
+static bool hand_over(struct acceptor *acceptor) {
+        int r = crew_hand_over(&acceptor->crew, &acceptor->client, acceptor->waiting);
+
+        if (r < 0) {
+                if (r != -EAGAIN)
+                        record_fault("Cannot hand a client over", r);
+                pause_for(acceptor, RETRY);
+                return false;
+        }
+        fd_close(&acceptor->waiting);
+        if (crew_is_short(&acceptor->crew))
+                (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
+        return true;
+}
+
+/* A client that went before it was accepted, and the network's own errors (accept(2)), concern that
+ * client; anything else is ours, and will not be better at once. */
+static bool is_clients_fault(int error) {
+        switch (error) {
+        case EAGAIN:
+        case EINTR:
+        case ECONNABORTED:
+        case EPERM:
+        case EPROTO:
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:
+        case ENETUNREACH:
+        case ETIMEDOUT:
+                return true;
+        default:
+                return false;
+        }
+}
+
+static int on_client(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        struct acceptor *acceptor = userdata;
+        struct sockaddr_storage address = {0};
+        socklen_t length = sizeof(address);
+
+        (void)source;
+        (void)revents;
+        acceptor->waiting =
+                accept4(fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (acceptor->waiting < 0) {
+                if (!is_clients_fault(errno)) {
+                        record_fault("Cannot accept", -errno);
+                        pause_for(acceptor, RETRY);
+                }
+                return 0;
+        }
+        acceptor->client = (struct session){.peer = peer_of(&address, acceptor->waiting),
+                                            .since = clock_usec(CLOCK_MONOTONIC)};
+        (void)hand_over(acceptor);
+        return 0;
+}
+
+/* Clients are accepted once all adopted workers have told whom they serve. */
+static void resume(struct acceptor *acceptor) {
+        if (acceptor->starting || acceptor->stopping ||
+            (acceptor->waiting >= 0 && !hand_over(acceptor)))
+                return;
+        (void)sd_event_source_set_enabled(acceptor->retry, SD_EVENT_OFF);
+        listen_set(acceptor, true);
+}
+
+static void start_listening(struct acceptor *acceptor) {
+        char where[128];
+
+        acceptor->starting = false;
+        for (size_t i = 0; i < acceptor->inherited->n_listeners; i++)
+                record_listening(
+                        listener_format(acceptor->inherited->listeners[i], where, sizeof(where)));
+        if (acceptor->inherited->n_workers > 0)
+                record_adopted(acceptor->inherited->n_workers, acceptor->crew.clients);
+        (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
+        resume(acceptor);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct acceptor *acceptor = userdata;
+
+        (void)source;
+        (void)usec;
+        if (acceptor->starting)
+                start_listening(acceptor); /* without the ones that do not answer */
+        else
+                resume(acceptor);
+        return 0;
+}
+
+static int on_replenish(sd_event_source *source, void *userdata) {
+        struct acceptor *acceptor = userdata;
+
+        if (crew_is_short(&acceptor->crew) && crew_hire(&acceptor->crew))
+                return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+static void tell_status(struct acceptor *acceptor) {
+        struct crew *crew = &acceptor->crew;
+        char state[128];
+
+        (void)snprintf(state, sizeof(state),
+                       "STATUS=%zu clients, %" PRIu64 " served, %" PRIu64 " lost", crew->clients,
+                       crew->ledger->served, crew->ledger->lost);
+        acceptor->status_due = notify_send(state) < 0;
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
+        struct acceptor *acceptor = userdata;
+        bool again;
+
+        (void)source;
+        (void)usec;
+        acceptor->ticked = clock_usec(CLOCK_MONOTONIC);
+        if (acceptor->status_due)
+                tell_status(acceptor);
+        again = crew_tick(&acceptor->crew);
+        again |= record_tick() || acceptor->status_due;
+        (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
+        if (again)
+                wake_tick(acceptor);
+        return 0;
+}
+
+static void on_crew_changed(void *userdata) {
+        struct acceptor *acceptor = userdata;
+
+        acceptor->status_due = true;
+        wake_tick(acceptor);
+        if (acceptor->stopping && acceptor->crew.hired == 0)
+                (void)sd_event_exit(acceptor->event, 0);
+        else if (acceptor->starting ? acceptor->crew.calling == 0 : acceptor->waiting >= 0)
+                arm(acceptor->retry, 0);
+}
+
+/*
+ * What systemd's store holds goes on without us: the next acceptor adopts it or, if the service is
+ * being stopped, systemd drops it and the workers drain. Without a store we wait for them; a second
+ * signal ends that.
+ */
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        struct acceptor *acceptor = userdata;
+
+        (void)source;
+        (void)info;
+        (void)notify_send("STOPPING=1");
+        if (acceptor->crew.keeping || acceptor->stopping)
+                return sd_event_exit(acceptor->event, 0);
+        acceptor->stopping = true;
+        listen_set(acceptor, false);
+        crew_stop(&acceptor->crew);
+        return 0;
+}
+
+static int add_timer(struct acceptor *acceptor, sd_event_source **timer,
+                     sd_event_time_handler_t handler) {
+        int r = sd_event_add_time(acceptor->event, timer, CLOCK_MONOTONIC, 0, 10 * USEC_PER_MSEC,
+                                  handler, acceptor);
+
+        return r < 0 ? r : sd_event_source_set_enabled(*timer, SD_EVENT_OFF);
+}
+
+static int add_sources(struct acceptor *acceptor) {
+        int r = sd_event_add_signal(acceptor->event, NULL, SIGTERM, on_stop, acceptor);
+
+        if (r >= 0)
+                r = sd_event_add_signal(acceptor->event, NULL, SIGINT, on_stop, acceptor);
+        if (r >= 0)
+                r = add_timer(acceptor, &acceptor->retry, on_retry);
+        if (r >= 0)
+                r = add_timer(acceptor, &acceptor->tick, on_tick);
+        if (r >= 0)
+                r = sd_event_add_defer(acceptor->event, &acceptor->replenish, on_replenish,
+                                       acceptor);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_source_set_priority(acceptor->replenish, SD_EVENT_PRIORITY_IDLE);
+        for (size_t i = 0; r >= 0 && i < acceptor->inherited->n_listeners; i++)
+                r = sd_event_add_io(acceptor->event, &acceptor->listening[i],
+                                    acceptor->inherited->listeners[i], EPOLLIN, on_client,
+                                    acceptor);
+        if (r >= 0)
+                r = sd_event_set_watchdog(acceptor->event, true);
+        return r;
+}
+
+/* One that cannot be adopted serves its clients all the same: the store holds its pair. */
+static int adopt_all(struct acceptor *acceptor) {
+        struct inheritance *inherited = acceptor->inherited;
+        int r = crew_init(&acceptor->crew, inherited->n_workers);
+
+        for (size_t i = 0; r >= 0 && i < inherited->n_workers; i++) {
+                int adopted = crew_adopt(&acceptor->crew, inherited->workers[i].pid,
+                                         inherited->workers[i].pair);
+                if (adopted < 0)
+                        record_fault("Cannot adopt a worker", adopted);
+        }
+        return r;
+}
+
+int acceptor_start(struct acceptor *acceptor) {
+        int r = add_sources(acceptor);
+
+        acceptor->starting = true;
+        acceptor->crew.changed = on_crew_changed;
+        acceptor->crew.userdata = acceptor;
+        if (r >= 0)
+                r = adopt_all(acceptor);
+        if (r < 0)
+                return r;
+        listen_set(acceptor, false);
+        arm(acceptor->retry,
+            acceptor->crew.calling == 0 ? 0 : clock_usec(CLOCK_MONOTONIC) + ROLL_TIMEOUT);
+        acceptor->status_due = true;
+        wake_tick(acceptor);
+        return notify_send("READY=1");
+}
+
+void acceptor_free(struct acceptor *acceptor) {
+        fd_close(&acceptor->waiting);
+        crew_free(&acceptor->crew);
+        for (size_t i = 0; i < acceptor->inherited->n_listeners; i++)
+                sd_event_source_disable_unref(acceptor->listening[i]);
+        sd_event_source_disable_unref(acceptor->retry);
+        sd_event_source_disable_unref(acceptor->replenish);
+        sd_event_source_disable_unref(acceptor->tick);
+        record_finish();
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Accepts clients from the sockets that systemd passed and hands each to a worker of its crew;
+ * answers systemd (READY, STATUS, watchdog, SIGTERM). It lives in the service's main process, on
+ * one event loop; it never reads a byte that a client sent, and nothing that it does waits for
+ * anybody.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "crew.h"
+#include "listener.h"
+#include "session.h"
+
+struct acceptor {
+        /* Set by the caller; the rest is zero but for `waiting`. */
+        sd_event *event;
+        struct inheritance *inherited;
+        struct crew crew;
+
+        sd_event_source *listening[LISTENERS_MAX];
+        sd_event_source *retry;     /* listen again */
+        sd_event_source *replenish; /* fork spares, when there is nothing else to do */
+        sd_event_source *tick;
+        uint64_t ticked;       /* us; when the tick last came */
+        int waiting;           /* a client that no worker could take yet, or -1 */
+        struct session client; /* the waiting one */
+        bool starting, stopping, status_due;
+};
+
+/* Adopts the workers that were inherited, and accepts as soon as these have told whom they serve.
+ * SIGTERM, SIGINT and SIGCHLD are blocked already. Returns a negative errno if it cannot start. */
+int acceptor_start(struct acceptor *acceptor);
+
+/* The event and what was inherited stay the caller's. */
+void acceptor_free(struct acceptor *acceptor);

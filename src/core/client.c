@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "worker.h"
+
+struct client *client_new(struct worker *worker, const struct session *session, int fd) {
+        CLEANUP(fd_close) int owned = fd;
+        struct client *client = malloc(sizeof(*client));
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+
+        if (client == NULL || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
+                free(client);
+                return NULL;
+        }
+        *client = (struct client){
+                .worker = worker, .fd = TAKE_FD(owned), .events = EPOLLIN, .session = *session};
+        return client;
+}
+
+static void release(struct client *client) {
+        fd_close(&client->fd);
+        free(client->own.data);
+        client->own = (struct lines){0};
+}
+
+void client_free(struct client *client) {
+        release(client);
+        free(client);
+}
+
+void client_end(struct client *client, enum session_reason reason) {
+        client->session.reason = reason;
+        client->session.ended = clock_usec(CLOCK_MONOTONIC);
+        client->state = CLIENT_ENDED;
+        release(client);
+        worker_ended(client->worker, client);
+}
+
+/* A broken connection is the client's doing; anything else is ours. */
+static void client_broke(struct client *client, int error) {
+        switch (error) {
+        case ECONNRESET:
+        case EPIPE:
+        case ETIMEDOUT:
+        case EHOSTUNREACH:
+        case ENETUNREACH:
+        case ECONNABORTED:
+                client_end(client, SESSION_RESET);
+                break;
+        default:
+                client_end(client, SESSION_ERROR);
+        }
+}
+
+static bool is_transient(int error) {
+        return error == EAGAIN || error == EINTR;
+}
+
+bool client_is_read(const struct client *client) {
+        return client->events == EPOLLIN &&
+               (client->state == CLIENT_OPEN || client->state == CLIENT_DRAINING);
+}
+
+size_t client_receive(struct client *client, void *data, size_t n) {
+        bool draining = client->state == CLIENT_DRAINING;
+        ssize_t received;
+
+        if (draining && n > client->quota)
+                n = client->quota;
+        received = recv(client->fd, data, n, MSG_DONTWAIT);
+        if (received < 0) {
+                if (!is_transient(errno))
+                        client_broke(client, errno);
+                return 0;
+        }
+        client->closed = received == 0;
+        client->session.received += (uint64_t)received;
+        if (draining)
+                client->quota -= (size_t)received;
+        if (client->closed || (draining && client->quota == 0))
+                client->state = CLIENT_FINISHING;
+        return (size_t)received;
+}
+
+size_t client_send(struct client *client, const void *data, size_t n) {
+        ssize_t sent = send(client->fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (sent < 0) {
+                if (!is_transient(errno))
+                        client_broke(client, errno);
+                return 0;
+        }
+        client->session.sent += (uint64_t)sent;
+        return (size_t)sent;
+}
+
+void client_wait_writable(struct client *client, bool writable) {
+        struct epoll_event event = {.events = writable ? EPOLLOUT : EPOLLIN, .data.ptr = client};
+
+        if (event.events == client->events)
+                return;
+        client->events = event.events;
+        if (epoll_ctl(client->worker->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0)
+                client_end(client, SESSION_ERROR);
+}
+
+void client_finish(struct client *client) {
+        if (client->closed) {
+                client_end(client, SESSION_EOF);
+                return;
+        }
+        client->state = CLIENT_LINGERING;
+        client_wait_writable(client, false);
+        (void)shutdown(client->fd, SHUT_WR);
+}
+
+void client_drain(struct client *client) {
+        int queued = 0;
+
+        if (client->state != CLIENT_OPEN)
+                return;
+        if (ioctl(client->fd, FIONREAD, &queued) < 0 || queued <= 0) {
+                client->state = CLIENT_FINISHING;
+                return;
+        }
+        client->state = CLIENT_DRAINING;
+        client->quota = (size_t)queued;
+}
+
+void client_discard(struct client *client) {
+        struct lines *scratch = &client->worker->scratch;
+        ssize_t n = recv(client->fd, scratch->data, scratch->size, MSG_DONTWAIT);
+
+        if (n == 0 || (n < 0 && !is_transient(errno)))
+                client_end(client, SESSION_DRAIN);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * One client of a worker: its socket, what is counted of it, and how it is brought to its end. The
+ * service decides what its bytes mean; this module decides when it may be closed.
+ *
+ * A connection is closed without loss in this order (RFC 9293, 3.6; shared by every end but a
+ * broken one): all that is owed is sent; then, unless the client has closed first, our side is shut
+ * down and what the client still sends is read and discarded until it closes too. Closing with
+ * unread input would send a reset, which destroys what is still under way to the client.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "lines.h"
+#include "session.h"
+
+struct worker;
+
+enum client_state {
+        CLIENT_OPEN,
+        CLIENT_DRAINING,  /* still answers the `quota` bytes that had arrived when draining began */
+        CLIENT_FINISHING, /* reads no more; sends what it owes */
+        CLIENT_LINGERING, /* our side is shut; discards until the client closes */
+        CLIENT_ENDED      /* socket closed; its session waits to be reported */
+};
+
+struct client {
+        LIST_ENTRY(client) link;
+        struct worker *worker;
+        int fd;
+        enum client_state state;
+        uint32_t events;  /* what epoll(7) waits for */
+        size_t quota;     /* bytes still to be read, while draining */
+        bool closed;      /* the client has closed its side */
+        bool rolled;      /* told in the roll that is being called */
+        struct lines own; /* what it holds between two wakes; data NULL: nothing */
+        struct session session;
+};
+
+LIST_HEAD(client_list, client);
+
+/* Takes fd. NULL when there is no memory; fd is closed then. */
+struct client *client_new(struct worker *worker, const struct session *session, int fd);
+void client_free(struct client *client);
+
+/* Whether it is to be read now: it may still say something, and owes us no reading. */
+bool client_is_read(const struct client *client);
+
+/*
+ * Reads up to n bytes and returns their number. When no more will come (it has closed, or draining
+ * has answered enough) the state is CLIENT_FINISHING afterwards; when it broke, CLIENT_ENDED.
+ */
+size_t client_receive(struct client *client, void *data, size_t n);
+
+/* Sends what the socket takes of n bytes and returns their number. When it broke, the state is
+ * CLIENT_ENDED afterwards. */
+size_t client_send(struct client *client, const void *data, size_t n);
+
+/* Waits for the socket to become writable instead of readable, or the other way round. */
+void client_wait_writable(struct client *client, bool writable);
+
+/* Nothing more will be read, and all that was owed has been sent. */
+void client_finish(struct client *client);
+
+/* Answer what has arrived by now, then finish. */
+void client_drain(struct client *client);
+
+/* Reads what comes after our end, while lingering. */
+void client_discard(struct client *client);
+
+/* Closes at once, for that reason. */
+void client_end(struct client *client, enum session_reason reason);

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What the crew's workers say, and how they go. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include "clock.h"
+#include "crew.h"
+#include "pair.h"
+#include "record.h"
+
+/* A predecessor that was killed between handing a client over and recording it left that to us. */
+static void catch_up(struct crew *crew, const struct session *session) {
+        struct ledger *ledger = crew->ledger;
+
+        if (session->id == ledger->served + 1)
+                ledger->served = session->id;
+        if (session->id == ledger->announced + 1 && session->id == ledger->served) {
+                record_connected(session, ledger->epoch);
+                ledger->announced = session->id;
+        }
+}
+
+static void heard_roll(struct crew_worker *worker, const struct pair_message *message) {
+        struct crew *crew = worker->crew;
+
+        if (!worker->calling)
+                return;
+        for (size_t i = 0; i < message->count; i++) {
+                if (roster_enter(&worker->roster, &message->sessions[i]) < 0)
+                        continue;
+                crew->clients++;
+                catch_up(crew, &message->sessions[i]);
+        }
+        if (message->count == 0) {
+                worker->calling = false;
+                crew->calling--;
+        }
+}
+
+static void record_end(struct crew *crew, struct session *session) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+
+        if (session->ended < session->since || session->ended > now)
+                session->ended = now;
+        record_left(session, crew->ledger->epoch);
+        crew->ledger->left = session->id;
+}
+
+/* What we know ourselves is not taken from a worker; its counters are. */
+static void heard_left(struct crew_worker *worker, const struct session *report) {
+        struct session *known = roster_find(&worker->roster, report->slot, report->id);
+        struct session ended = *report;
+
+        if (known == NULL && !worker->calling)
+                return;
+        if (known != NULL) {
+                ended.peer = known->peer;
+                ended.since = known->since;
+                roster_remove(&worker->roster, known);
+                worker->crew->clients--;
+        } else {
+                catch_up(worker->crew, report); /* it left while there was no acceptor */
+        }
+        record_end(worker->crew, &ended);
+        if (worker->roster.count == 0)
+                worker->idle_since = ended.ended;
+}
+
+static void heard(struct crew_worker *worker, const struct pair_message *message) {
+        size_t first = 0;
+
+        if (message->type == PAIR_ROLL)
+                heard_roll(worker, message);
+        if (message->type != PAIR_LEFT)
+                return;
+        /* A predecessor that was killed in the middle of this message has recorded its beginning.
+         */
+        for (size_t i = 0; i < message->count; i++)
+                if (message->sessions[i].id == worker->crew->ledger->left)
+                        first = i + 1;
+        for (size_t i = first; i < message->count; i++)
+                heard_left(worker, &message->sessions[i]);
+}
+
+/* Returns as pair_peek() does. */
+static int hear(struct crew_worker *worker) {
+        struct pair_message message;
+        int r = pair_peek(worker->pair, &message);
+
+        switch (r) {
+        case 1:
+                heard(worker, &message);
+                pair_drop(worker->pair);
+                break;
+        case -EPROTO:
+                record_fault("A worker of another version is served to its end, uncounted", r);
+                pair_drop(worker->pair);
+                if (worker->calling) {
+                        worker->calling = false;
+                        worker->crew->calling--;
+                }
+                break;
+        case -EBADMSG:
+                record_fault("A worker sent a malformed message", r);
+                pair_drop(worker->pair);
+                break;
+        default:
+                break;
+        }
+        return r;
+}
+
+static void lose(struct crew_worker *worker, const char *how) {
+        struct crew *crew = worker->crew;
+        struct roster *roster = &worker->roster;
+
+        record_worker_lost(worker->pid, how, roster->count);
+        for (uint32_t i = 0; i < roster->size; i++) {
+                if (roster->slots[i].id == 0)
+                        continue;
+                roster->slots[i].reason = SESSION_LOST;
+                crew->ledger->lost++;
+                crew->clients--;
+                record_end(crew, &roster->slots[i]);
+        }
+}
+
+int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        struct crew_worker *worker = userdata;
+        struct crew *crew = worker->crew;
+        bool failed = info->si_code != CLD_EXITED || info->si_status != 0;
+        char how[64];
+        int r;
+
+        (void)source;
+        do /* all that it still said */
+                r = hear(worker);
+        while (r == 1 || r == -EPROTO || r == -EBADMSG || r == -ECONNRESET);
+        if (info->si_code == CLD_EXITED)
+                (void)snprintf(how, sizeof(how), "exited with status %d", info->si_status);
+        else
+                (void)snprintf(how, sizeof(how), "killed by SIG%s", sigabbrev_np(info->si_status));
+        if (failed && worker->idle_since == 0 && worker->roster.count == 0) /* it never served */
+                crew->rest_until = clock_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
+        if (failed || worker->roster.count > 0)
+                lose(worker, how);
+        crew_dismiss(worker);
+        crew->changed(crew->userdata);
+        return 0;
+}
+
+int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        struct crew_worker *worker = userdata;
+        struct crew *crew = worker->crew;
+
+        (void)fd;
+        if (revents & EPOLLOUT) {
+                worker->blocked = false;
+                if (worker->retire_unsent)
+                        crew_retire(worker);
+        }
+        if (hear(worker) != 0) {
+                crew_settle(worker);
+                return 0;
+        }
+        if (worker->exit != NULL) /* its exit is told too, and how */
+                return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        if (worker->roster.count > 0)
+                lose(worker, "not our child, so its status is unknown");
+        crew_dismiss(worker);
+        crew->changed(crew->userdata);
+        return 0;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include "crew.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "listener.h"
+#include "notify.h"
+#include "pair.h"
+#include "record.h"
+#include "worker.h"
+
+#define IDLE_MAX USEC_PER_SEC
+#define REST USEC_PER_SEC
+
+uint32_t crew_choose(const uint32_t *load, uint32_t n) {
+        uint32_t best = n, least = CREW_NOT_NOW;
+
+        for (uint32_t i = 0; i < n && least > 0; i++)
+                if (load[i] < least) {
+                        least = load[i];
+                        best = i;
+                }
+        return best;
+}
+
+int crew_init(struct crew *crew, size_t adopted) {
+        crew->size = crew->options->workers + (uint32_t)adopted;
+        crew->workers = calloc(crew->size, sizeof(struct crew_worker *));
+        crew->load = malloc(crew->options->workers * sizeof(*crew->load));
+        if (crew->workers == NULL || crew->load == NULL)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < crew->options->workers; i++)
+                crew->load[i] = CREW_NOT_NOW;
+        return 0;
+}
+
+void crew_settle(struct crew_worker *worker) {
+        bool waiting = worker->blocked || worker->retire_unsent;
+        uint32_t events = EPOLLIN | (waiting ? EPOLLOUT : 0);
+
+        (void)sd_event_source_set_io_events(worker->reports, events);
+        if (worker->place < worker->crew->options->workers)
+                worker->crew->load[worker->place] =
+                        worker->retired || worker->blocked ? CREW_NOT_NOW : worker->roster.count;
+        worker->crew->changed(worker->crew->userdata);
+}
+
+void crew_dismiss(struct crew_worker *worker) {
+        struct crew *crew = worker->crew;
+
+        crew->workers[worker->place] = NULL;
+        if (worker->place < crew->options->workers) {
+                crew->load[worker->place] = CREW_NOT_NOW;
+                crew->hired--;
+        }
+        crew->stored -= worker->stored;
+        crew->calling -= worker->calling;
+        sd_event_source_disable_unref(worker->reports);
+        sd_event_source_disable_unref(worker->exit);
+        fd_close(&worker->pair);
+        roster_free(&worker->roster);
+        free(worker);
+}
+
+/* Enters a worker into the first free place from `first` on; takes the pair, even on failure. */
+static int enter(struct crew *crew, uint32_t first, pid_t pid, int pair,
+                 struct crew_worker **entered) {
+        CLEANUP(fd_close) int owned = pair;
+        struct crew_worker *worker = malloc(sizeof(*worker));
+        int r;
+
+        if (worker == NULL)
+                return -ENOMEM;
+        while (first < crew->size && crew->workers[first] != NULL)
+                first++;
+        *worker = (struct crew_worker){.crew = crew, .pid = pid, .pair = owned, .place = first};
+        r = sd_event_add_io(crew->event, &worker->reports, pair, EPOLLIN, crew_on_pair, worker);
+        if (r < 0) {
+                free(worker);
+                return r;
+        }
+        (void)TAKE_FD(owned);
+        crew->workers[first] = worker;
+        crew->hired += first < crew->options->workers;
+        *entered = worker;
+        return 0;
+}
+
+int crew_adopt(struct crew *crew, pid_t pid, int pair) {
+        struct crew_worker *worker;
+        int r = enter(crew, crew->options->workers, pid, pair, &worker);
+
+        if (r < 0)
+                return r;
+        worker->stored = worker->calling = true;
+        crew->stored++;
+        crew->calling++;
+        crew_retire(worker);
+        return 0;
+}
+
+void crew_retire(struct crew_worker *worker) {
+        worker->retired = true;
+        worker->retire_unsent = pair_send(worker->pair, PAIR_RETIRE, NULL, 0, -1) == -EAGAIN;
+        crew_settle(worker);
+}
+
+static int hire(struct crew *crew, struct crew_worker **hired) {
+        CLEANUP(fd_close) int ours = -1;
+        CLEANUP(fd_close) int its = -1;
+        uint64_t epoch = crew->ledger->epoch; /* not mapped in the child */
+        int r = pair_open(&ours, &its);
+        pid_t pid;
+
+        if (r < 0)
+                return r;
+        pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                worker_main(crew->service, crew->options, its, epoch);
+
+        r = enter(crew, 0, pid, TAKE_FD(ours), hired);
+        if (r == 0) {
+                r = sd_event_add_child(crew->event, &(*hired)->exit, pid, WEXITED, crew_on_exit,
+                                       *hired);
+                if (r < 0)
+                        crew_dismiss(*hired);
+        }
+        if (r < 0) { /* nobody would wait for it */
+                (void)kill(pid, SIGKILL);
+                (void)waitpid(pid, NULL, 0);
+                return r;
+        }
+        crew_settle(*hired);
+        return 0;
+}
+
+/* How many workers of our own there may be: each must fit into the store, beside the ledger. */
+static uint32_t places(const struct crew *crew) {
+        uint32_t adopted = 0, room;
+
+        for (uint32_t i = crew->options->workers; i < crew->size; i++)
+                adopted += crew->workers[i] != NULL;
+        room = adopted + 1 < FDSTORE_MAX ? FDSTORE_MAX - adopted - 1 : 1;
+        return crew->options->workers < room ? crew->options->workers : room;
+}
+
+static struct crew_worker *try_hire(struct crew *crew) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+        struct crew_worker *hired;
+        int r;
+
+        if (crew->stopping || crew->hired >= places(crew) || now < crew->rest_until)
+                return NULL;
+        r = hire(crew, &hired);
+        if (r == 0)
+                return hired;
+        record_fault("Cannot start a worker", r);
+        crew->rest_until = now + REST;
+        return NULL;
+}
+
+static struct crew_worker *choose(struct crew *crew) {
+        uint32_t n = crew->options->workers;
+        uint32_t best = crew_choose(crew->load, n);
+        struct crew_worker *fresh = NULL;
+
+        if (best == n || crew->load[best] > 0)
+                fresh = try_hire(crew);
+        if (fresh != NULL)
+                return fresh;
+        return best < n ? crew->workers[best] : NULL;
+}
+
+/* Only what the store holds outlives us; a client's worker must. */
+static void store(struct crew_worker *worker) {
+        char name[32];
+
+        if (worker->stored || !worker->crew->keeping)
+                return;
+        (void)snprintf(name, sizeof(name), LISTENER_WORKER_NAME "%d", (int)worker->pid);
+        if (notify_store(name, worker->pair) < 0)
+                return; /* crew_tick() tries again */
+        worker->stored = true;
+        worker->crew->stored++;
+}
+
+static bool is_gone(int error) {
+        return error == -EPIPE || error == -ECONNRESET;
+}
+
+static int offer(struct crew_worker *worker, struct session *session, int fd) {
+        int r = roster_add(&worker->roster, session);
+
+        if (r < 0)
+                return r;
+        store(worker);
+        r = pair_send(worker->pair, PAIR_CLIENT, session, 1, fd);
+        if (r == 0) {
+                worker->idle_since = 0;
+                worker->crew->clients++;
+        } else {
+                roster_remove(&worker->roster,
+                              roster_find(&worker->roster, session->slot, session->id));
+                worker->blocked = r == -EAGAIN;
+                worker->retired = is_gone(r);
+        }
+        crew_settle(worker);
+        return r;
+}
+
+int crew_hand_over(struct crew *crew, struct session *session, int fd) {
+        struct crew_worker *worker;
+        int r;
+
+        session->id = crew->ledger->served + 1;
+        do { /* each refusal makes one worker less to choose from */
+                worker = choose(crew);
+                if (worker == NULL)
+                        return -EAGAIN;
+                r = offer(worker, session, fd);
+        } while (r == -EAGAIN || is_gone(r));
+        if (r < 0)
+                return r;
+
+        crew->ledger->served = session->id;
+        record_connected(session, crew->ledger->epoch);
+        crew->ledger->announced = session->id;
+        return 0;
+}
+
+bool crew_is_short(const struct crew *crew) {
+        uint32_t idle = 0;
+
+        for (uint32_t i = 0; i < crew->options->workers && idle < CREW_SPARES; i++)
+                idle += crew->load[i] == 0;
+        return idle < CREW_SPARES && crew->hired < places(crew);
+}
+
+bool crew_hire(struct crew *crew) {
+        return try_hire(crew) != NULL;
+}
+
+bool crew_tick(struct crew *crew) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+        bool again = crew->rest_until > now;
+
+        for (uint32_t i = 0; i < crew->options->workers; i++) {
+                struct crew_worker *worker = crew->workers[i];
+
+                if (worker == NULL || worker->retired)
+                        continue;
+                if (worker->roster.count > 0)
+                        store(worker);
+                else if (worker->idle_since > 0 && now - worker->idle_since >= IDLE_MAX)
+                        crew_retire(worker);
+                again |= worker->idle_since > 0 || (worker->roster.count > 0 && !worker->stored);
+        }
+        return again;
+}
+
+void crew_stop(struct crew *crew) {
+        crew->stopping = true;
+        for (uint32_t i = 0; i < crew->size; i++)
+                if (crew->workers[i] != NULL)
+                        (void)shutdown(crew->workers[i]->pair, SHUT_WR);
+        crew->changed(crew->userdata);
+}
+
+void crew_free(struct crew *crew) {
+        for (uint32_t i = 0; crew->workers != NULL && i < crew->size; i++)
+                if (crew->workers[i] != NULL)
+                        crew_dismiss(crew->workers[i]);
+        free(crew->workers);
+        free(crew->load);
+        crew->workers = NULL;
+        crew->load = NULL;
+}

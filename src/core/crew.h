@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The acceptor's workers: those that it forked, and those that it adopted from the descriptor store
+ * after its predecessor went. The crew owns their pairs, chooses who gets a client, hears their
+ * reports (crew-reports.c), and keeps what must be known of every client. It never sees a byte that
+ * a client sent, and never waits for a worker.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "ledger.h"
+#include "options.h"
+#include "roster.h"
+#include "service.h"
+
+/* Idle workers kept ready, so that no fork stands in a client's way. */
+#define CREW_SPARES 8
+
+struct crew_worker {
+        struct crew *crew;
+        pid_t pid;
+        int pair;
+        uint32_t place;           /* in crew->workers */
+        sd_event_source *reports; /* of the pair */
+        sd_event_source *exit;    /* NULL if adopted: not our child, its pair's hang-up tells */
+        struct roster roster;
+        uint64_t idle_since; /* us; 0: it has, or never had, a client */
+        bool stored;         /* the store has a copy of our end */
+        bool blocked;        /* its pair is full: it does not read */
+        bool retired;        /* it takes no more clients */
+        bool retire_unsent;  /* ... but has not been told yet */
+        bool calling;        /* it owes its roll */
+};
+
+struct crew {
+        const struct service *service;
+        const struct options *options;
+        sd_event *event;
+        struct ledger *ledger;
+        bool keeping; /* systemd has a store */
+
+        /* Called when STATUS is another, or somebody may take clients again. */
+        void (*changed)(void *userdata);
+        void *userdata;
+
+        struct crew_worker **workers; /* our own at 0 to options->workers - 1, then the adopted */
+        uint32_t size;
+        uint32_t *load;      /* of our own: clients, or CREW_NOT_NOW */
+        uint32_t hired;      /* our own */
+        uint32_t calling;    /* adopted ones that owe their roll */
+        uint32_t stored;     /* entries in the store */
+        uint64_t rest_until; /* us; no fork before, since one has failed */
+        size_t clients;
+        bool stopping; /* no more forks at all */
+};
+
+#define CREW_NOT_NOW UINT32_MAX
+
+/* The first of the least loaded; n when nobody can take a client now. */
+uint32_t crew_choose(const uint32_t *load, uint32_t n);
+
+/* The fields above `workers` are set by the caller. Returns 0 or -ENOMEM. */
+int crew_init(struct crew *crew, size_t adopted);
+
+/* Takes over a worker of an earlier acceptor (and its pair) and calls its roll. 0 or -errno. */
+int crew_adopt(struct crew *crew, pid_t pid, int pair);
+
+/*
+ * Numbers the session and gives it, with its socket, to the least loaded worker. The caller keeps
+ * and closes fd. -EAGAIN: nobody can take it now, changed() will tell; or another negative errno.
+ */
+int crew_hand_over(struct crew *crew, struct session *session, int fd);
+
+/* Whether there are fewer idle workers than there should and could be. */
+bool crew_is_short(const struct crew *crew);
+
+/* Forks one worker. Returns false if that cannot be now. */
+bool crew_hire(struct crew *crew);
+
+/* Each second or so: lets workers go that have been idle for long, stores what could not be stored.
+ * Returns whether there is a reason to call again. */
+bool crew_tick(struct crew *crew);
+
+/* Asks every worker to drain and leave, and hires no more. */
+void crew_stop(struct crew *crew);
+
+/* Lets go of every pair. Where no store holds them, the workers drain. */
+void crew_free(struct crew *crew);
+
+/* Between crew.c and crew-reports.c: */
+int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *worker);
+int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *worker);
+void crew_settle(struct crew_worker *worker);  /* state has changed: works out load and events */
+void crew_dismiss(struct crew_worker *worker); /* it is gone: frees it */
+void crew_retire(struct crew_worker *worker);

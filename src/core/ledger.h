@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The few numbers that must outlive an acceptor: they stand in a memfd that systemd's descriptor
+ * store keeps, mapped by whichever acceptor runs, so that the next one counts on where the last one
+ * was killed. Written by the acceptor alone.
+ */
+
+#include <stdint.h>
+
+#define LEDGER_NAME "ledger" /* in the store */
+
+struct ledger {
+        uint64_t version;
+        uint64_t epoch;     /* when counting began, CLOCK_REALTIME us: makes sessions unique */
+        uint64_t served;    /* clients handed to a worker; the number of the latest session */
+        uint64_t announced; /* the latest session whose beginning is on record */
+        uint64_t left;      /* the latest session whose end is on record */
+        uint64_t lost;      /* sessions that ended with a worker's death */
+};
+
+/*
+ * Maps the ledger in fd (which stays the caller's), or, with fd -1 or one that holds something
+ * else, a new one, which is put into the store. NULL: out of memory or descriptors; see errno.
+ */
+struct ledger *ledger_open(int fd);
+void ledger_close(struct ledger *ledger);

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+
+#include "cleanup.h"
+#include "ledger.h"
+#include "record.h"
+
+static int refuse(int fd, const char *what, const char *advice) {
+        char text[64];
+
+        (void)snprintf(text, sizeof(text), "Descriptor %d is %s", fd, what);
+        record_refused(text, advice);
+        return -EINVAL;
+}
+
+static int socket_option(int fd, int option) {
+        int value = 0;
+        socklen_t length = sizeof(value);
+
+        return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 ? value : -errno;
+}
+
+static int check(int fd) {
+        int type = socket_option(fd, SO_TYPE);
+        int family = socket_option(fd, SO_DOMAIN);
+
+        if (type == -ENOTSOCK)
+                return refuse(fd, "no socket", "pass listening sockets only; see echod(8)");
+        if (type == SOCK_DGRAM)
+                return refuse(fd, "a datagram socket",
+                              "write ListenStream= in the socket unit, not ListenDatagram=");
+        if (type != SOCK_STREAM)
+                return refuse(fd, "no stream socket", "write ListenStream= in the socket unit");
+        if (socket_option(fd, SO_ACCEPTCONN) != 1)
+                return refuse(fd, "a connected socket",
+                              "is Accept=yes set in the socket unit? It must be Accept=no");
+        if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
+                return refuse(fd, "of an unknown address family", "use IPv4, IPv6 or AF_UNIX");
+        return 0;
+}
+
+static int prepare(int fd) {
+        int flags = fcntl(fd, F_GETFL), on = 1;
+
+        if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
+        /* Neither exists on AF_UNIX, where there is no urgent data and no delay either. */
+        (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        return 0;
+}
+
+static int take_listener(struct inheritance *inheritance, int fd) {
+        int r;
+
+        if (inheritance->n_listeners == LISTENERS_MAX)
+                return refuse(fd, "one too many", "pass at most 64 listening sockets");
+        r = check(fd);
+        if (r < 0)
+                return r;
+        r = prepare(fd);
+        if (r < 0) {
+                record_fault("Cannot prepare a listening socket", r);
+                return r;
+        }
+        inheritance->listeners[inheritance->n_listeners++] = fd;
+        return 0;
+}
+
+static int take(struct inheritance *inheritance, int fd, const char *name) {
+        const size_t prefix = strlen(LISTENER_WORKER_NAME);
+
+        if (strcmp(name, LEDGER_NAME) == 0) {
+                inheritance->ledger = fd;
+                return 0;
+        }
+        if (strncmp(name, LISTENER_WORKER_NAME, prefix) == 0) {
+                inheritance->workers[inheritance->n_workers].pid =
+                        (pid_t)strtol(name + prefix, NULL, 10);
+                inheritance->workers[inheritance->n_workers++].pair = fd;
+                return 0;
+        }
+        return take_listener(inheritance, fd);
+}
+
+static void names_free(char **names) {
+        for (char **name = names; name != NULL && *name != NULL; name++)
+                free(*name);
+        free(names);
+}
+
+int inheritance_take(struct inheritance *inheritance, const char *unit) {
+        char advice[128], **names = NULL;
+        int n = sd_listen_fds_with_names(1, &names), r = 0;
+
+        *inheritance = (struct inheritance){.ledger = -1};
+        if (n > 0)
+                inheritance->workers = calloc((size_t)n, sizeof(*inheritance->workers));
+        if (n < 0 || (n > 0 && inheritance->workers == NULL)) {
+                r = n < 0 ? n : -ENOMEM;
+                record_fault("Cannot take over the passed descriptors", r);
+        }
+        for (int i = 0; i < n && r == 0; i++)
+                r = take(inheritance, SD_LISTEN_FDS_START + i, names[i]);
+        names_free(names);
+
+        if (r == 0 && inheritance->n_listeners == 0) {
+                (void)snprintf(advice, sizeof(advice), "start %s.socket, not the program", unit);
+                record_refused("No listening socket was passed", advice);
+                r = -ENOTCONN;
+        }
+        return r;
+}
+
+void inheritance_free(struct inheritance *inheritance) {
+        for (size_t i = 0; i < inheritance->n_listeners; i++)
+                fd_close(&inheritance->listeners[i]);
+        fd_close(&inheritance->ledger);
+        free(inheritance->workers);
+}
+
+const char *listener_format(int fd, char *text, size_t size) {
+        union {
+                struct sockaddr any;
+                struct sockaddr_in in;
+                struct sockaddr_in6 in6;
+                struct sockaddr_un un;
+                struct sockaddr_storage storage;
+        } address = {0};
+        socklen_t length = sizeof(address);
+
+        (void)getsockname(fd, &address.any, &length);
+        if (address.any.sa_family == AF_INET)
+                (void)snprintf(text, size, "port %u", ntohs(address.in.sin_port));
+        else if (address.any.sa_family == AF_INET6)
+                (void)snprintf(text, size, "port %u", ntohs(address.in6.sin6_port));
+        else if (address.un.sun_path[0] == '\0') /* abstract, unix(7) */
+                (void)snprintf(text, size, "@%s", address.un.sun_path + 1);
+        else
+                (void)snprintf(text, size, "%s", address.un.sun_path);
+        return text;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What systemd passes to the service (sd_listen_fds(3)): the listening sockets of its socket units,
+ * and what the descriptor store kept of its predecessor. Sorts and checks them; opens none itself.
+ */
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define LISTENERS_MAX 64
+
+/* Workers are stored under the name "worker-PID". */
+#define LISTENER_WORKER_NAME "worker-"
+
+struct inheritance {
+        int listeners[LISTENERS_MAX];
+        size_t n_listeners;
+        int ledger; /* -1: none */
+        struct {
+                pid_t pid;
+                int pair;
+        } * workers;
+        size_t n_workers;
+};
+
+/*
+ * Takes over all that was passed. Listening sockets come back non-blocking, with urgent data in
+ * line and Nagle's algorithm off, which the accepted ones inherit. Returns 0, or a negative errno
+ * after a record that says what is wrong with what was passed: the service cannot start with it.
+ */
+int inheritance_take(struct inheritance *inheritance, const char *unit);
+
+/* Closes what nobody has taken over: the listening sockets and the ledger. */
+void inheritance_free(struct inheritance *inheritance);
+
+/* For the journal: "port 4040", or the path of a UNIX socket. Returns text. */
+const char *listener_format(int fd, char *text, size_t size);

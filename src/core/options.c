@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "clock.h"
+#include "duration.h"
+#include "journal.h"
+#include "record.h"
+#include "service.h"
+
+static int parse_workers(struct options *options, const char *value) {
+        char *rest;
+        unsigned long n = strtoul(value, &rest, 10);
+
+        if (!isdigit((unsigned char)*value) || *rest != '\0' || n < 1 || n > WORKERS_MAX)
+                return -EINVAL;
+        options->workers = (unsigned)n;
+        return 0;
+}
+
+static int parse_drain_timeout(struct options *options, const char *value) {
+        return duration_parse(value, &options->drain_timeout);
+}
+
+static int parse_log_level(struct options *options, const char *value) {
+        static const char *const names[] = {"emerg",   "alert",  "crit", "err",
+                                            "warning", "notice", "info", "debug"};
+
+        for (int i = LOG_EMERG; i <= LOG_DEBUG; i++)
+                if (strcmp(value, names[i]) == 0) {
+                        options->log_level = i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+static const struct {
+        const char *name, *argument; /* argument NULL: it takes none */
+        const char *meaning;
+        const char *expected;
+        int (*parse)(struct options *options, const char *value);
+} table[] = {
+        {"workers", "N", "serve in at most N processes (1 to 4096; default 64)",
+         "write a number from 1 to 4096", parse_workers},
+        {"drain-timeout", "TIME", "give clients that long when stopped (default 10s)",
+         "write a time like 500ms, 30s, 5min or 1h", parse_drain_timeout},
+        {"log-level", "LEVEL", "leave out less urgent records (default info)",
+         "write emerg, alert, crit, err, warning, notice, info or debug", parse_log_level},
+        {"help", NULL, "show this text and exit", NULL, NULL},
+        {"version", NULL, "show the version and exit", NULL, NULL},
+};
+
+#define N_OPTIONS (sizeof(table) / sizeof(table[0]))
+
+static void show_help(const struct service *service) {
+        char left[32];
+
+        printf("Usage: %s [OPTION]...\n%s\n\n", service->program, service->summary);
+        for (size_t i = 0; i < N_OPTIONS; i++) {
+                (void)snprintf(left, sizeof(left), "--%s%s%s", table[i].name,
+                               table[i].argument != NULL ? "=" : "",
+                               table[i].argument != NULL ? table[i].argument : "");
+                printf("  %-22s %s\n", left, table[i].meaning);
+        }
+        printf("\nIt is started by systemd: systemctl start %s.socket. See %s(8).\n", service->unit,
+               service->program);
+}
+
+static int refuse(const char *option, const char *value, const char *advice) {
+        char what[256];
+
+        (void)snprintf(what, sizeof(what), value != NULL ? "Bad option %s=%s" : "Bad option %s",
+                       option, value);
+        record_refused(journal_printable(what), advice);
+        return -EINVAL;
+}
+
+static int apply(struct options *options, size_t i, const char *value) {
+        char name[32];
+
+        if (table[i].parse(options, value) == 0)
+                return 1;
+        (void)snprintf(name, sizeof(name), "--%s", table[i].name);
+        return refuse(name, value, table[i].expected);
+}
+
+/* Whatever getopt_long(3) stumbled over: optopt holds a short option, argv the rest. */
+static int refuse_word(int result, const char *word) {
+        char letter[] = {'-', (char)optopt, '\0'};
+
+        if (result == ':')
+                return refuse(word, NULL, "it needs a value: write OPTION=VALUE");
+        return refuse(optopt != 0 ? letter : word, NULL, "there is no such option; see --help");
+}
+
+int options_parse(struct options *options, const struct service *service, int argc, char **argv) {
+        struct option words[N_OPTIONS + 1] = {0};
+        int c, index, r = 1;
+
+        *options = (struct options){
+                .workers = 64, .drain_timeout = 10 * USEC_PER_SEC, .log_level = LOG_INFO};
+        for (size_t i = 0; i < N_OPTIONS; i++)
+                words[i] = (struct option){
+                        table[i].name, table[i].argument != NULL ? required_argument : no_argument,
+                        NULL, 0};
+
+        opterr = 0;
+        optind = 0; /* so that a test can parse more than once */
+        while (r == 1 && (c = getopt_long(argc, argv, ":", words, &index)) != -1) {
+                if (c != 0)
+                        return refuse_word(c, argv[optind - 1]);
+                if (table[index].parse != NULL) {
+                        r = apply(options, (size_t)index, optarg);
+                } else if (strcmp(table[index].name, "help") == 0) {
+                        show_help(service);
+                        return 0;
+                } else {
+                        printf("%s %s\n", service->program, VERSION);
+                        return 0;
+                }
+        }
+        if (r == 1 && optind < argc)
+                return refuse(argv[optind], NULL, "it takes options only; see --help");
+        return r;
+}

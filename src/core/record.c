@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "record.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "clock.h"
+#include "journal.h"
+
+static struct {
+        uint64_t minute;    /* when the running minute began */
+        uint64_t written;   /* client records since then */
+        uint64_t held_back; /* those that were too many */
+        uint64_t fault;     /* when the last fault was written */
+} bound;
+
+static void minute_end(uint64_t now) {
+        if (bound.held_back > 0)
+                journal_send(LOG_WARNING,
+                             "%" PRIu64 " client records held back: more than %d a minute\n"
+                             "MESSAGE_ID=" RECORD_HELD_BACK "\nRECORDS=%" PRIu64,
+                             bound.held_back, RECORD_CLIENTS_MAX, bound.held_back);
+        bound.minute = now;
+        bound.written = 0;
+        bound.held_back = 0;
+}
+
+static bool client_record_allowed(void) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+
+        if (now - bound.minute >= USEC_PER_MINUTE)
+                minute_end(now);
+        if (bound.written >= RECORD_CLIENTS_MAX) {
+                bound.held_back++;
+                return false;
+        }
+        bound.written++;
+        return true;
+}
+
+bool record_tick(void) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+
+        if (now - bound.minute >= USEC_PER_MINUTE)
+                minute_end(now);
+        return journal_flush() > 0 || bound.held_back > 0;
+}
+
+void record_finish(void) {
+        minute_end(clock_usec(CLOCK_MONOTONIC));
+}
+
+void record_listening(const char *where) {
+        journal_send(LOG_INFO, "Accepting connections on %s\nMESSAGE_ID=" RECORD_LISTENING, where);
+}
+
+void record_connected(const struct session *session, uint64_t epoch) {
+        char peer[PEER_TEXT_MAX];
+
+        if (client_record_allowed())
+                journal_send(LOG_INFO,
+                             "Client %s connected\nMESSAGE_ID=" RECORD_CONNECTED "\n"
+                             "PEER=%s\nSESSION=%" PRIx64 "-%" PRIu64,
+                             peer_format(&session->peer, peer), peer, epoch, session->id);
+}
+
+void record_left(const struct session *session, uint64_t epoch) {
+        const char *reason = session_reason(session->reason);
+        char peer[PEER_TEXT_MAX];
+
+        if (!client_record_allowed())
+                return;
+        if (session->reason == SESSION_LOST) /* with the worker went its counters */
+                journal_send(LOG_INFO,
+                             "Client %s left: lost with its worker\n"
+                             "MESSAGE_ID=" RECORD_LEFT "\nPEER=%s\nSESSION=%" PRIx64 "-%" PRIu64
+                             "\nREASON=%s\nDURATION_USEC=%" PRIu64,
+                             peer_format(&session->peer, peer), peer, epoch, session->id, reason,
+                             session->ended - session->since);
+        else
+                journal_send(LOG_INFO,
+                             "Client %s left: %s, %" PRIu64 " lines\nMESSAGE_ID=" RECORD_LEFT "\n"
+                             "PEER=%s\nSESSION=%" PRIx64 "-%" PRIu64 "\nREASON=%s\n"
+                             "LINES=%" PRIu64 "\nBYTES_RECEIVED=%" PRIu64 "\nBYTES_SENT=%" PRIu64
+                             "\nDURATION_USEC=%" PRIu64,
+                             peer_format(&session->peer, peer), reason, session->lines, peer, epoch,
+                             session->id, reason, session->lines, session->received, session->sent,
+                             session->ended - session->since);
+}
+
+void record_worker_lost(pid_t pid, const char *how, size_t clients) {
+        journal_send(LOG_ERR,
+                     "Worker %d lost with %zu clients: %s\n"
+                     "MESSAGE_ID=" RECORD_WORKER_LOST "\nWORKER_PID=%d\nCLIENTS=%zu\nCAUSE=%s",
+                     (int)pid, clients, how, (int)pid, clients, how);
+}
+
+void record_adopted(size_t workers, size_t clients) {
+        journal_send(LOG_INFO,
+                     "Adopted %zu workers with %zu clients\n"
+                     "MESSAGE_ID=" RECORD_ADOPTED "\nWORKERS=%zu\nCLIENTS=%zu",
+                     workers, clients, workers, clients);
+}
+
+void record_draining(size_t clients) {
+        journal_send(LOG_INFO, "Draining %zu clients\nMESSAGE_ID=" RECORD_DRAINING "\nCLIENTS=%zu",
+                     clients, clients);
+}
+
+void record_refused(const char *what, const char *advice) {
+        journal_send(LOG_ERR, "%s: %s\nMESSAGE_ID=" RECORD_REFUSED, what, advice);
+}
+
+void record_fault(const char *what, int error) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+
+        if (bound.fault != 0 && now - bound.fault < USEC_PER_SEC)
+                return;
+        bound.fault = now;
+        journal_send(LOG_WARNING, "%s: %s\nMESSAGE_ID=" RECORD_FAULT "\nERRNO=%d", what,
+                     strerror(-error), -error);
+}

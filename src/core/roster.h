@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The sessions of one worker, as the acceptor knows them: a table whose slot numbers travel with
+ * the sessions, so that a report finds its session at once. Private memory of the acceptor; it
+ * believes nothing that a worker says without a look into this table.
+ */
+
+#include <stddef.h>
+
+#include "session.h"
+
+struct roster {
+        struct session *slots; /* id 0: free, and slot is the next free one */
+        uint32_t size, count, free;
+};
+
+#define ROSTER_MAX 65536
+
+/* Takes a free slot for a new session and writes its number into it. Returns 0 or -ENOMEM. */
+int roster_add(struct roster *roster, struct session *session);
+
+/*
+ * Enters a session that a former acceptor added, at the slot it has. -EINVAL: it cannot have it. A
+ * roster is either added to or entered into: an adopted worker takes no new clients.
+ */
+int roster_enter(struct roster *roster, const struct session *session);
+
+/* The session of that slot and id, or NULL. */
+struct session *roster_find(const struct roster *roster, uint32_t slot, uint64_t id);
+
+void roster_remove(struct roster *roster, struct session *session);
+void roster_free(struct roster *roster);

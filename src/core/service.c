@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <syslog.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "acceptor.h"
+#include "cleanup.h"
+#include "journal.h"
+#include "ledger.h"
+#include "listener.h"
+#include "notify.h"
+#include "options.h"
+#include "record.h"
+
+#define EXIT_USAGE 2
+
+/* systemd restarts a service whose start failed at once, for ever; a mistake in its configuration
+ * is not worth more than twelve attempts (and records) a minute. */
+#define PAUSE_SECONDS 5
+
+static int fail(int status) {
+        if (getenv("NOTIFY_SOCKET") != NULL)
+                (void)sleep(PAUSE_SECONDS); /* SIGTERM ends it, so a restart need not wait */
+        return status;
+}
+
+static void block_signals(void) {
+        sigset_t set;
+
+        (void)signal(SIGPIPE, SIG_IGN);
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGTERM);
+        (void)sigaddset(&set, SIGINT);
+        (void)sigaddset(&set, SIGCHLD); /* sd_event_add_child(3) wants it */
+        (void)sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* Until here everything can still fail; from here on the service serves until it is told to stop.
+ */
+static int serve(struct acceptor *acceptor) {
+        int r = sd_event_new(&acceptor->event);
+
+        if (r >= 0) {
+                acceptor->crew.event = acceptor->event;
+                r = acceptor_start(acceptor);
+        }
+        if (r >= 0)
+                r = sd_event_loop(acceptor->event);
+        else
+                record_fault("Cannot start", r);
+        acceptor_free(acceptor);
+        sd_event_unref(acceptor->event);
+        return r;
+}
+
+static int run(const struct service *service, const struct options *options) {
+        struct inheritance inherited;
+        struct acceptor acceptor = {
+                .inherited = &inherited,
+                .waiting = -1,
+                .crew = {.service = service, .options = options},
+        };
+        int r = inheritance_take(&inherited, service->unit);
+
+        if (r == 0) {
+                acceptor.crew.keeping = notify_open();
+                acceptor.crew.ledger = ledger_open(inherited.ledger);
+                if (acceptor.crew.ledger == NULL) {
+                        r = -errno;
+                        record_fault("Cannot open the ledger", r);
+                }
+        }
+        if (r == 0) {
+                block_signals();
+                r = serve(&acceptor);
+                ledger_close(acceptor.crew.ledger);
+        }
+        inheritance_free(&inherited);
+        return r;
+}
+
+int service_run(const struct service *service, int argc, char **argv) {
+        struct options options;
+        int r;
+
+        journal_open(service->program, LOG_INFO);
+        r = options_parse(&options, service, argc, argv);
+        if (r == 0)
+                return EXIT_SUCCESS;
+        if (r < 0)
+                return fail(EXIT_USAGE);
+        journal_open(service->program, options.log_level);
+        return run(service, &options) < 0 ? fail(EXIT_FAILURE) : EXIT_SUCCESS;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What a worker tells the acceptor, and the journal when there is no acceptor to tell. */
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+#include "journal.h"
+#include "pair.h"
+#include "record.h"
+#include "worker.h"
+
+void worker_watch_pair(struct worker *worker) {
+        struct epoll_event event = {.events = (worker->listening ? EPOLLIN : 0) |
+                                              (worker->blocked ? EPOLLOUT : 0),
+                                    .data.ptr = &worker->pair};
+
+        if (event.events == 0) /* EPOLLHUP would be reported all the same */
+                (void)epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->pair, NULL);
+        else if (epoll_ctl(worker->epoll, EPOLL_CTL_MOD, worker->pair, &event) < 0)
+                (void)epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->pair, &event);
+}
+
+void worker_open_journal(struct worker *worker) {
+        if (!worker->recording)
+                journal_open(worker->service->program, worker->options->log_level);
+        worker->recording = true;
+}
+
+static void set_blocked(struct worker *worker, bool blocked) {
+        if (worker->blocked == blocked)
+                return;
+        worker->blocked = blocked;
+        worker_watch_pair(worker);
+}
+
+bool worker_say(struct worker *worker, enum pair_type type, const struct session *sessions,
+                size_t count) {
+        int r = pair_send(worker->pair, type, sessions, count, -1);
+
+        set_blocked(worker, r == -EAGAIN);
+        worker->unheard |= r == -ECONNRESET;
+        if (r < 0 && r != -EAGAIN && type == PAIR_LEFT) {
+                worker_open_journal(worker);
+                for (size_t i = 0; i < count; i++)
+                        record_left(&sessions[i], worker->epoch);
+        }
+        return r != -EAGAIN;
+}
+
+void worker_forget_told(struct worker *worker) {
+        struct client *client;
+
+        while ((client = LIST_FIRST(&worker->told)) != NULL) {
+                LIST_REMOVE(client, link);
+                client_free(client);
+        }
+}
+
+void worker_record_told(struct worker *worker) {
+        struct client *client;
+
+        if (worker->unheard)
+                LIST_FOREACH (client, &worker->told, link)
+                        record_left(&client->session, worker->epoch);
+        worker_forget_told(worker);
+}
+
+void worker_report(struct worker *worker) {
+        struct session batch[PAIR_BATCH];
+        struct client *client;
+
+        if (!LIST_EMPTY(&worker->ended) && pair_is_heard(worker->pair))
+                worker_forget_told(worker);
+        while (!LIST_EMPTY(&worker->ended)) {
+                size_t n = 0;
+
+                for (client = LIST_FIRST(&worker->ended); client != NULL && n < PAIR_BATCH;
+                     client = LIST_NEXT(client, link))
+                        batch[n++] = client->session;
+                if (!worker_say(worker, PAIR_LEFT, batch, n))
+                        return;
+                for (; n > 0; n--) {
+                        client = LIST_FIRST(&worker->ended);
+                        LIST_REMOVE(client, link);
+                        LIST_INSERT_HEAD(&worker->told, client, link);
+                }
+        }
+}
+
+void worker_call_roll(struct worker *worker) {
+        struct session batch[PAIR_BATCH];
+        struct client *client, *first = LIST_FIRST(&worker->clients);
+
+        while (worker->rolling) {
+                size_t n = 0;
+
+                for (client = first; client != NULL && n < PAIR_BATCH;
+                     client = LIST_NEXT(client, link))
+                        if (!client->rolled)
+                                batch[n++] = client->session;
+                if (!worker_say(worker, PAIR_ROLL, batch, n))
+                        return;
+                for (; first != client; first = LIST_NEXT(first, link))
+                        first->rolled = true;
+                worker->rolling = n > 0;
+        }
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "journal.h"
+#include "pair.h"
+#include "record.h"
+
+#define PAIR_FD 3
+#define EVENTS 64
+
+static void turn(struct worker *worker, struct client *client) {
+        if (client->state == CLIENT_LINGERING)
+                client_discard(client);
+        else if (client->state != CLIENT_ENDED)
+                worker->service->turn(client);
+}
+
+void worker_ended(struct worker *worker, struct client *client) {
+        LIST_REMOVE(client, link);
+        LIST_INSERT_HEAD(&worker->ended, client, link);
+}
+
+/* A client may end in its turn, so the next one is noted before. */
+static void drain_all(struct worker *worker) {
+        struct client *next;
+
+        for (struct client *client = LIST_FIRST(&worker->clients); client != NULL; client = next) {
+                next = LIST_NEXT(client, link);
+                client_drain(client);
+                turn(worker, client);
+        }
+}
+
+static void end_all(struct worker *worker) {
+        struct client *client;
+
+        while ((client = LIST_FIRST(&worker->clients)) != NULL)
+                client_end(client, SESSION_DRAIN);
+}
+
+static void start_draining(struct worker *worker) {
+        struct client *client;
+        size_t clients = 0;
+
+        if (worker->draining)
+                return;
+        worker->draining = true;
+        worker->deadline = clock_usec(CLOCK_MONOTONIC) + worker->options->drain_timeout;
+        worker_open_journal(worker);
+        LIST_FOREACH (client, &worker->clients, link)
+                clients++;
+        if (clients > 0)
+                record_draining(clients);
+        drain_all(worker);
+}
+
+static void retire(struct worker *worker) {
+        struct client *client;
+
+        worker->retiring = worker->rolling = true;
+        LIST_FOREACH (client, &worker->clients, link)
+                client->rolled = false;
+}
+
+static void take_client(struct worker *worker, struct pair_message *message) {
+        struct session *session = &message->sessions[0];
+        struct client *client = client_new(worker, session, TAKE_FD(message->fd));
+
+        if (client == NULL) {
+                session->reason = SESSION_ERROR;
+                session->ended = clock_usec(CLOCK_MONOTONIC);
+                (void)worker_say(worker, PAIR_LEFT, session, 1);
+                return;
+        }
+        LIST_INSERT_HEAD(&worker->clients, client, link);
+        if (worker->draining) {
+                client_drain(client);
+                turn(worker, client);
+        }
+}
+
+static void hear(struct worker *worker) {
+        struct pair_message message;
+
+        switch (pair_receive(worker->pair, &message)) {
+        case 1:
+                if (message.type == PAIR_CLIENT)
+                        take_client(worker, &message);
+                else if (message.type == PAIR_RETIRE)
+                        retire(worker);
+                break;
+        case 0:
+                worker->listening = false;
+                worker_watch_pair(worker);
+                start_draining(worker);
+                worker_record_told(worker);
+                break;
+        case -ECONNRESET:
+                worker->unheard = true;
+                break;
+        case -EPROTO: /* a newer acceptor; whatever it wants, these are no clients of its */
+                worker->retiring = true;
+                break;
+        default:
+                break;
+        }
+}
+
+/* SIGTERM. From here on the acceptor cannot send; what it had sent is read to its end. */
+static void stop(struct worker *worker) {
+        struct signalfd_siginfo info;
+
+        (void)read(worker->signals, &info, sizeof(info));
+        (void)shutdown(worker->pair, SHUT_RD);
+        start_draining(worker);
+}
+
+static bool is_done(const struct worker *worker) {
+        return LIST_EMPTY(&worker->clients) && LIST_EMPTY(&worker->ended) && !worker->rolling &&
+               (worker->retiring || !worker->listening);
+}
+
+/* Milliseconds to wait at most, 0 when the drain is over; -1: as long as it takes. */
+static int patience(const struct worker *worker) {
+        uint64_t now, left;
+
+        if (!worker->draining)
+                return -1;
+        now = clock_usec(CLOCK_MONOTONIC);
+        left = worker->deadline > now ? worker->deadline - now : 0;
+        if (left > USEC_PER_MINUTE)
+                left = USEC_PER_MINUTE;
+        return (int)((left + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+}
+
+static void loop(struct worker *worker) {
+        struct epoll_event events[EVENTS];
+
+        while (!is_done(worker)) {
+                int n = epoll_wait(worker->epoll, events, EVENTS, patience(worker));
+
+                for (int i = 0; i < n; i++)
+                        if (events[i].data.ptr == &worker->pair)
+                                hear(worker);
+                        else if (events[i].data.ptr == &worker->signals)
+                                stop(worker);
+                        else
+                                turn(worker, events[i].data.ptr);
+                if (patience(worker) == 0)
+                        end_all(worker);
+                worker_report(worker);
+                worker_call_roll(worker);
+        }
+}
+
+static int open_signals(void) {
+        sigset_t set;
+
+        (void)signal(SIGINT, SIG_IGN);
+        (void)signal(SIGHUP, SIG_IGN);
+        (void)signal(SIGPIPE, SIG_IGN);
+        (void)sigemptyset(&set);
+        (void)sigaddset(&set, SIGTERM);
+        (void)sigprocmask(SIG_SETMASK, &set, NULL);
+        return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+static bool open_loop(struct worker *worker) {
+        struct epoll_event pair = {.events = EPOLLIN, .data.ptr = &worker->pair};
+        struct epoll_event signals = {.events = EPOLLIN, .data.ptr = &worker->signals};
+
+        worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+        worker->signals = open_signals();
+        worker->scratch.data = malloc(WORKER_BUFFER);
+        worker->scratch.size = WORKER_BUFFER;
+        return worker->epoll >= 0 && worker->signals >= 0 && worker->scratch.data != NULL &&
+               epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->pair, &pair) == 0 &&
+               epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->signals, &signals) == 0;
+}
+
+_Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
+                           uint64_t epoch) {
+        struct worker worker = {.service = service,
+                                .options = options,
+                                .epoch = epoch,
+                                .pair = PAIR_FD,
+                                .listening = true};
+
+        journal_close();
+        /* After a bare fork(2) close-on-exec does nothing: a copy of a listening socket or of
+         * another worker's pair must not stay. */
+        if (dup2(pair, PAIR_FD) < 0 || close_range(PAIR_FD + 1, ~0U, 0) < 0 || !open_loop(&worker))
+                exit(EXIT_FAILURE);
+        loop(&worker);
+        worker_forget_told(&worker);
+        free(worker.scratch.data);
+        exit(EXIT_SUCCESS); /* not _exit(): leak checkers want to see the end of a worker, too */
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "echo.h"
+
+#include <stdlib.h>
+
+#include "client.h"
+#include "lines.h"
+#include "worker.h"
+
+static void read_lines(struct client *client, struct lines *lines) {
+        char *room;
+        size_t n = lines_room(lines, &room);
+
+        client->session.lines += lines_push(lines, client_receive(client, room, n));
+}
+
+static void write_lines(struct client *client, struct lines *lines) {
+        const char *ready;
+        size_t n = lines_ready(lines, &ready);
+
+        if (n > 0)
+                lines_pop(lines, client_send(client, ready, n));
+}
+
+/* What is left of its turn stays with the client, so that the next one finds the scratch empty. */
+static void keep(struct client *client, struct lines *lines) {
+        if (lines == &client->own) {
+                if (lines_held(lines) == 0) {
+                        free(client->own.data);
+                        client->own = (struct lines){0};
+                }
+        } else if (lines_held(lines) > 0) {
+                client->own = (struct lines){.data = malloc(lines->size), .size = lines->size};
+                if (client->own.data == NULL) {
+                        client_end(client, SESSION_ERROR);
+                        lines_clear(lines);
+                        return;
+                }
+                lines_move(&client->own, lines);
+        }
+}
+
+/* At most one read and one write a turn, so that nobody waits long for theirs. */
+void echo_turn(struct client *client) {
+        struct lines *scratch = &client->worker->scratch;
+        struct lines *lines = client->own.data != NULL ? &client->own : scratch;
+        const char *ready;
+
+        if (client_is_read(client))
+                read_lines(client, lines);
+        if (client->state == CLIENT_FINISHING)
+                lines_finish(lines);
+        if (client->state != CLIENT_ENDED)
+                write_lines(client, lines);
+        if (client->state == CLIENT_ENDED) {
+                lines_clear(scratch);
+                return;
+        }
+        client_wait_writable(client, lines_ready(lines, &ready) > 0);
+        keep(client, lines);
+        if (client->state == CLIENT_FINISHING && client->own.data == NULL)
+                client_finish(client);
+}

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""The acceptor goes away, in every way it can, while 50 clients talk: none of them notices."""
+
+import pytest
+
+from machine import eventually
+from service import ADOPTED, CONNECTED, LEFT, RECORDS_LOST, call, main_pid, records, status, workers
+from talkers import Talkers
+
+CROWD = 50
+SUCCESSOR_SECONDS = 1.5  # a second until it is there, and what a busy machine takes to notice
+
+
+def assert_complete(machine, talked):
+    """Each client has one record of its coming and one of its going, which say what the client itself counted."""
+    def all_left():
+        return {record["PEER"] for record in records(machine, LEFT)} >= talked.keys()
+    eventually(all_left, "every client has left")
+
+    came = [record for record in records(machine, CONNECTED) if record["PEER"] in talked]
+    went = [record for record in records(machine, LEFT) if record["PEER"] in talked]
+    assert len(came) == len(went) == len(talked)
+    assert ({record["PEER"]: record["SESSION"] for record in came}
+            == {record["PEER"]: record["SESSION"] for record in went})
+    assert len({record["SESSION"] for record in went}) == len(talked)
+    for record in went:
+        counted = talked[record["PEER"]]
+        assert record["REASON"] == "eof"
+        assert record["LINES"] == str(counted["lines"])
+        assert record["BYTES_RECEIVED"] == record["BYTES_SENT"] == str(counted["bytes"])
+
+
+def assert_nobody_stays(machine, served):
+    """Once the last client has gone, adopted workers leave: those that are left are the acceptor's own spares."""
+    eventually(lambda: status(machine) == f"0 clients, {served} served, 0 lost", "nobody in the status, and no loss")
+    eventually(lambda: {machine.processes("echod")[pid] for pid in workers(machine)} == {main_pid(machine)},
+               "no adopted workers")
+
+
+def kill(machine):
+    machine.kill(main_pid(machine), "KILL")
+
+
+def hang(machine):
+    machine.kill(main_pid(machine), "STOP")
+
+
+def restart(machine):
+    machine.run("systemctl", "restart", "echo.service")
+
+
+@pytest.mark.parametrize("goes", [kill, restart])
+def test_talking_clients_outlive_the_acceptor(echo, goes):
+    crowd = Talkers(echo, CROWD)
+    before = main_pid(echo)
+    goes(echo)
+    assert call(echo) < SUCCESSOR_SECONDS
+    crowd.go_on()
+    assert main_pid(echo) not in (0, before)
+    adopted, = records(echo, ADOPTED)
+    assert adopted["MESSAGE"] == f"Adopted {CROWD} workers with {CROWD} clients"
+    assert_complete(echo, crowd.leave())
+    assert_nobody_stays(echo, served=CROWD + 1)
+
+
+def test_talking_clients_outlive_an_acceptor_that_hangs(machine):
+    machine.drop_in("echo.service", "[Service]\nWatchdogSec=1s\n")
+    machine.run("systemctl", "start", "echo.socket")
+    crowd = Talkers(machine, CROWD)
+    before = main_pid(machine)
+    hang(machine)
+    assert call(machine) < 1 + SUCCESSOR_SECONDS  # this one waited for the watchdog in the backlog
+    crowd.go_on()
+    assert main_pid(machine) not in (0, before)
+    assert_complete(machine, crowd.leave())
+    assert_nobody_stays(machine, served=CROWD + 1)
+    assert machine.show("echo.service", "NRestarts") == "1"
+
+
+def test_acceptor_answers_the_watchdog(machine):
+    machine.drop_in("echo.service", "[Service]\nWatchdogSec=500ms\n")
+    machine.run("systemctl", "start", "echo.socket")
+    call(machine)
+    acceptor = main_pid(machine)
+
+    def answered():
+        return int(machine.show("echo.service", "WatchdogTimestampMonotonic"))
+    first = answered()
+    eventually(lambda: answered() > first + 2_000_000, "answers go on for four times as long as it may be silent")
+    assert main_pid(machine) == acceptor
+
+
+@pytest.mark.parametrize("command", ["daemon-reload", "daemon-reexec"])
+def test_talking_clients_outlive_a_systemd_that_starts_afresh(echo, command):
+    crowd = Talkers(echo, CROWD)
+    before = main_pid(echo)
+    echo.run("systemctl", command)
+    crowd.go_on()
+    assert main_pid(echo) == before
+    kill(echo)  # whether the descriptor store has come through shows now
+    assert call(echo) < SUCCESSOR_SECONDS
+    crowd.go_on()
+    assert_complete(echo, crowd.leave())
+    assert_nobody_stays(echo, served=CROWD + 1)
+
+
+def test_clients_that_leave_while_no_acceptor_lives_are_on_record(machine):
+    machine.drop_in("echo.service", "[Service]\nRestartSec=3s\n")
+    machine.run("systemctl", "start", "echo.socket")
+    crowd = Talkers(machine, CROWD)
+    kill(machine)
+    eventually(lambda: machine.show("echo.service", "SubState") == "auto-restart", "no acceptor")
+    talked = crowd.leave()
+    assert main_pid(machine) == 0
+    assert_complete(machine, talked)
+    assert_nobody_stays(machine, served=CROWD)
+
+
+def test_twenty_kills_in_a_row_leave_everybody_served(echo):
+    """systemd's default start limit gives up after five in ten seconds."""
+    crowd = Talkers(echo, CROWD)
+    for _ in range(20):
+        before = main_pid(echo)
+        kill(echo)
+        assert call(echo) < SUCCESSOR_SECONDS
+        assert main_pid(echo) not in (0, before)
+    crowd.go_on()
+    assert_complete(echo, crowd.leave())
+    assert_nobody_stays(echo, served=CROWD + 20)
+
+
+def test_a_stopped_journal_holds_up_nobody(echo):
+    crowd = Talkers(echo, CROWD)
+    journald = int(echo.show("systemd-journald.service", "MainPID"))
+    echo.kill(journald, "STOP")
+    try:
+        for _ in range(400):  # 800 records: more than the journal's socket takes
+            assert call(echo) < SUCCESSOR_SECONDS
+        crowd.go_on()
+    finally:
+        echo.kill(journald, "CONT")
+    eventually(lambda: records(echo, RECORDS_LOST), "what was lost is told")
+    crowd.leave()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Whatever happens to the service, again and again: the socket goes on listening."""
+
+import time
+
+from machine import eventually
+from service import REFUSED, Knocker, call, main_pid, records, talk
+
+# It dies before it can say that it is ready.
+CRASHING = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'kill -SEGV $$$$'\n"
+
+
+def restarts(machine):
+    return int(machine.show("echo.service", "NRestarts"))
+
+
+def test_twenty_stops_in_ten_seconds_leave_the_socket_listening(echo):
+    call(echo)
+    with Knocker(echo) as knocker:
+        began = time.monotonic()
+        for _ in range(20):
+            echo.run("systemctl", "stop", "echo.service")
+            echo.run("systemctl", "start", "echo.service")
+        assert time.monotonic() - began < 10
+        assert call(echo) < 2
+    assert knocker.failures == []
+    assert knocker.answered > 20
+    assert echo.show("echo.socket", "ActiveState") == "active"
+
+
+def test_twenty_crashing_starts_leave_the_socket_listening(echo):
+    with echo.connect() as old:
+        talk(old)
+        echo.drop_in("echo.service", CRASHING)
+        echo.kill(main_pid(echo), "KILL")
+        with echo.connect(seconds=60) as patient:
+            patient.sendall(b"I can wait\n")
+            eventually(lambda: restarts(echo) >= 20, "20 starts", seconds=30)
+            assert echo.show("echo.socket", "ActiveState") == "active"
+            talk(old)
+            echo.drop_in("echo.service", "")
+            echo.run("systemctl", "restart", "echo.service")
+            assert patient.recv(100) == b"I can wait\n"
+        talk(old)
+    call(echo)
+
+
+def test_a_bad_option_is_named_tried_seldom_and_can_be_corrected(echo):
+    echo.drop_in("echo.service", "[Service]\nEnvironment=ECHOD_OPTIONS=--workers=0\n")
+    with echo.connect(seconds=60) as patient:
+        patient.sendall(b"I can wait\n")
+        first, second, third = eventually(lambda: records(echo, REFUSED)[2:] and records(echo, REFUSED)[:3],
+                                          "three attempts", seconds=30)
+        assert "--workers" in first["MESSAGE"]
+        assert "4096" in first["MESSAGE"]  # what would be right
+        at = [int(record["__REALTIME_TIMESTAMP"]) / 1e6 for record in (first, second, third)]
+        assert at[2] - at[0] >= 10 - 0.1  # 12 attempts a minute
+        assert any("code=exited, status=2/" in record["MESSAGE"] for record in echo.journal())
+        assert echo.show("echo.socket", "ActiveState") == "active"
+
+        echo.drop_in("echo.service", "[Service]\nEnvironment=ECHOD_OPTIONS=--workers=1\n")
+        echo.run("systemctl", "restart", "echo.service")
+        assert patient.recv(100) == b"I can wait\n"
+    call(echo)
