@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "cleanup.h"
@@ -262,7 +263,7 @@ int acceptor_start(struct acceptor *acceptor) {
             acceptor->crew.calling == 0 ? 0 : clock_usec(CLOCK_MONOTONIC) + ROLL_TIMEOUT);
         acceptor->status_due = true;
         wake_tick(acceptor);
-        return notify_send("READY=1");
+        return sd_notify(0, "READY=1"); /* must arrive, so it may wait */
 }
 
 void acceptor_free(struct acceptor *acceptor) {

@@ -19,11 +19,11 @@
 
 #define EXIT_USAGE 2
 
-/* systemd restarts a service whose start failed at once, for ever; a mistake in its configuration
- * is not worth more than twelve attempts (and records) a minute. */
+/* systemd starts a service that failed again at once, for ever; a mistake in its configuration is
+ * not worth more than twelve attempts (and records) a minute. */
 #define PAUSE_SECONDS 5
 
-static int fail(int status) {
+static int misconfigured(int status) {
         if (getenv("NOTIFY_SOCKET") != NULL)
                 (void)sleep(PAUSE_SECONDS); /* SIGTERM ends it, so a restart need not wait */
         return status;
@@ -67,21 +67,22 @@ static int run(const struct service *service, const struct options *options) {
         };
         int r = inheritance_take(&inherited, service->unit);
 
-        if (r == 0) {
-                acceptor.crew.keeping = notify_open();
-                acceptor.crew.ledger = ledger_open(inherited.ledger);
-                if (acceptor.crew.ledger == NULL) {
-                        r = -errno;
-                        record_fault("Cannot open the ledger", r);
-                }
+        if (r < 0) {
+                inheritance_free(&inherited);
+                return misconfigured(EXIT_FAILURE);
         }
-        if (r == 0) {
+        acceptor.crew.keeping = notify_open();
+        acceptor.crew.ledger = ledger_open(inherited.ledger);
+        if (acceptor.crew.ledger == NULL) {
+                r = -errno;
+                record_fault("Cannot open the ledger", r);
+        } else {
                 block_signals();
                 r = serve(&acceptor);
                 ledger_close(acceptor.crew.ledger);
         }
         inheritance_free(&inherited);
-        return r;
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 int service_run(const struct service *service, int argc, char **argv) {
@@ -93,7 +94,7 @@ int service_run(const struct service *service, int argc, char **argv) {
         if (r == 0)
                 return EXIT_SUCCESS;
         if (r < 0)
-                return fail(EXIT_USAGE);
+                return misconfigured(EXIT_USAGE);
         journal_open(service->program, options.log_level);
-        return run(service, &options) < 0 ? fail(EXIT_FAILURE) : EXIT_SUCCESS;
+        return run(service, &options);
 }
