@@ -11,21 +11,11 @@
 #include "clock.h"
 #include "worker.h"
 
-struct client *client_new(struct worker *worker, const struct session *session, int fd) {
-        CLEANUP(fd_close) int owned = fd;
-        struct client *client = malloc(sizeof(*client));
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
-
-        if (client == NULL || epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
-                free(client);
-                return NULL;
-        }
-        *client = (struct client){
-                .worker = worker, .fd = TAKE_FD(owned), .events = EPOLLIN, .session = *session};
-        return client;
-}
-
+/* Closing alone would not do: epoll follows the open file, of which the acceptor may still have a
+ * copy for a moment, and would report a client that is no more. */
 static void release(struct client *client) {
+        if (client->fd >= 0)
+                (void)epoll_ctl(client->worker->epoll, EPOLL_CTL_DEL, client->fd, NULL);
         fd_close(&client->fd);
         free(client->own.data);
         client->own = (struct lines){0};
@@ -42,6 +32,21 @@ void client_end(struct client *client, enum session_reason reason) {
         client->state = CLIENT_ENDED;
         release(client);
         worker_ended(client->worker, client);
+}
+
+struct client *client_new(struct worker *worker, const struct session *session, int fd) {
+        CLEANUP(fd_close) int owned = fd;
+        struct client *client = malloc(sizeof(*client));
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+
+        if (client == NULL)
+                return NULL;
+        *client = (struct client){
+                .worker = worker, .fd = TAKE_FD(owned), .events = EPOLLIN, .session = *session};
+        LIST_INSERT_HEAD(&worker->clients, client, link);
+        if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+                client_end(client, SESSION_ERROR);
+        return client;
 }
 
 /* A broken connection is the client's doing; anything else is ours. */

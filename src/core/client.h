@@ -44,7 +44,10 @@ struct client {
 
 LIST_HEAD(client_list, client);
 
-/* Takes fd. NULL when there is no memory; fd is closed then. */
+/*
+ * Takes fd. A client that cannot be served (fd is -1, or epoll is short of memory) has ended
+ * already. NULL when there is no memory even to say so; fd is closed then.
+ */
 struct client *client_new(struct worker *worker, const struct session *session, int fd);
 void client_free(struct client *client);
 

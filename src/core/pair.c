@@ -88,11 +88,12 @@ static int receive(int pair, struct pair_message *message, union control *contro
         };
         struct msghdr wire = {.msg_iov = parts, .msg_iovlen = 2};
         ssize_t n;
+        int r;
 
         message->fd = -1;
         do {
                 wire.msg_control = control;
-                wire.msg_controllen = control != NULL ? sizeof(*control) : 0;
+                wire.msg_controllen = control != NULL ? CMSG_LEN(sizeof(int)) : 0;
                 n = recvmsg(pair, &wire, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
         } while (n < 0 && errno == EINTR);
         if (n < 0)
@@ -103,14 +104,19 @@ static int receive(int pair, struct pair_message *message, union control *contro
         if (control != NULL && CMSG_FIRSTHDR(&wire) != NULL &&
             control->header.cmsg_type == SCM_RIGHTS)
                 memcpy(&message->fd, CMSG_DATA(&control->header), sizeof(int));
-        return validate(&header, (size_t)n, (wire.msg_flags & MSG_TRUNC) != 0, message);
+        r = validate(&header, (size_t)n, (wire.msg_flags & MSG_TRUNC) != 0, message);
+        /* Too many descriptors, and one that did not fit below RLIMIT_NOFILE, look the same but for
+         * what has come. */
+        if (r == 1 && message->fd >= 0 && (wire.msg_flags & MSG_CTRUNC) != 0)
+                r = -EBADMSG;
+        return r;
 }
 
 int pair_receive(int pair, struct pair_message *message) {
         union control control;
         int r = receive(pair, message, &control, 0);
 
-        if (r == 1 && (message->fd >= 0) != (message->type == PAIR_CLIENT))
+        if (r == 1 && message->fd >= 0 && message->type != PAIR_CLIENT)
                 r = -EBADMSG;
         if (r <= 0)
                 fd_close(&message->fd);

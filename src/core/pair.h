@@ -27,7 +27,8 @@ struct pair_message {
         enum pair_type type;
         size_t count;
         struct session sessions[PAIR_BATCH];
-        int fd; /* the receiver's to close; -1 if there came none */
+        int fd; /* the receiver's to close; -1: there came none, or it could not be taken (EMFILE)
+                 */
 };
 
 /*

@@ -81,10 +81,7 @@ static void take_client(struct worker *worker, struct pair_message *message) {
                 session->reason = SESSION_ERROR;
                 session->ended = clock_usec(CLOCK_MONOTONIC);
                 (void)worker_say(worker, PAIR_LEFT, session, 1);
-                return;
-        }
-        LIST_INSERT_HEAD(&worker->clients, client, link);
-        if (worker->draining) {
+        } else if (worker->draining) {
                 client_drain(client);
                 turn(worker, client);
         }
@@ -189,21 +186,34 @@ static bool open_loop(struct worker *worker) {
                epoll_ctl(worker->epoll, EPOLL_CTL_ADD, worker->signals, &signals) == 0;
 }
 
-_Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
-                           uint64_t epoch) {
+int worker_run(const struct service *service, const struct options *options, int pair,
+               uint64_t epoch) {
         struct worker worker = {.service = service,
                                 .options = options,
                                 .epoch = epoch,
-                                .pair = PAIR_FD,
+                                .pair = pair,
+                                .signals = -1,
+                                .epoll = -1,
                                 .listening = true};
+        bool opened = open_loop(&worker);
 
+        if (opened)
+                loop(&worker);
+        worker_forget_told(&worker);
+        fd_close(&worker.epoll);
+        fd_close(&worker.signals);
+        fd_close(&worker.pair);
+        free(worker.scratch.data);
+        return opened ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+_Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
+                           uint64_t epoch) {
         journal_close();
         /* After a bare fork(2) close-on-exec does nothing: a copy of a listening socket or of
          * another worker's pair must not stay. */
-        if (dup2(pair, PAIR_FD) < 0 || close_range(PAIR_FD + 1, ~0U, 0) < 0 || !open_loop(&worker))
+        if (dup2(pair, PAIR_FD) < 0 || close_range(PAIR_FD + 1, ~0U, 0) < 0)
                 exit(EXIT_FAILURE);
-        loop(&worker);
-        worker_forget_told(&worker);
-        free(worker.scratch.data);
-        exit(EXIT_SUCCESS); /* not _exit(): leak checkers want to see the end of a worker, too */
+        /* Not _exit(): leak checkers want to see the end of a worker, too. */
+        exit(worker_run(service, options, PAIR_FD, epoch));
 }

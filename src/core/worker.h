@@ -43,6 +43,10 @@ struct worker {
 _Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
                            uint64_t epoch);
 
+/* A worker's life, without what fork(2) brings: takes `pair`, and returns an exit status. */
+int worker_run(const struct service *service, const struct options *options, int pair,
+               uint64_t epoch);
+
 /* For client.c: its session is over and waits for the report. */
 void worker_ended(struct worker *worker, struct client *client);
 
