@@ -82,7 +82,7 @@ static void heard(struct crew_worker *worker, const struct pair_message *message
         /* A predecessor that was killed in the middle of this message has recorded its beginning.
          */
         for (size_t i = 0; i < message->count; i++)
-                if (message->sessions[i].id == worker->crew->ledger->left)
+                if (message->sessions[i].id == worker->crew->left_before)
                         first = i + 1;
         for (size_t i = first; i < message->count; i++)
                 heard_left(worker, &message->sessions[i]);

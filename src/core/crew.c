@@ -41,6 +41,7 @@ int crew_init(struct crew *crew, size_t adopted) {
                 return -ENOMEM;
         for (uint32_t i = 0; i < crew->options->workers; i++)
                 crew->load[i] = CREW_NOT_NOW;
+        crew->left_before = crew->ledger->left;
         return 0;
 }
 

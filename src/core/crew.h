@@ -50,11 +50,12 @@ struct crew {
 
         struct crew_worker **workers; /* our own at 0 to options->workers - 1, then the adopted */
         uint32_t size;
-        uint32_t *load;      /* of our own: clients, or CREW_NOT_NOW */
-        uint32_t hired;      /* our own */
-        uint32_t calling;    /* adopted ones that owe their roll */
-        uint32_t stored;     /* entries in the store */
-        uint64_t rest_until; /* us; no fork before, since one has failed */
+        uint32_t *load;       /* of our own: clients, or CREW_NOT_NOW */
+        uint32_t hired;       /* our own */
+        uint32_t calling;     /* adopted ones that owe their roll */
+        uint32_t stored;      /* entries in the store */
+        uint64_t rest_until;  /* us; no fork before, since one has failed */
+        uint64_t left_before; /* the last session that our predecessor put on record */
         size_t clients;
         bool stopping; /* no more forks at all */
 };

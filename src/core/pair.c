@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -135,7 +136,9 @@ void pair_drop(int pair) {
 }
 
 bool pair_is_heard(int pair) {
+        struct pollfd end = {.fd = pair};
         int unread;
 
-        return ioctl(pair, SIOCOUTQ, &unread) == 0 && unread == 0;
+        /* What was unread when the other end went is no longer counted. */
+        return ioctl(pair, SIOCOUTQ, &unread) == 0 && unread == 0 && poll(&end, 1, 0) == 0;
 }

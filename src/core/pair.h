@@ -58,5 +58,5 @@ int pair_receive(int pair, struct pair_message *message);
 int pair_peek(int pair, struct pair_message *message);
 void pair_drop(int pair);
 
-/* Whether the other end has read all that was sent. */
+/* Whether the other end is there and has read all that was sent. */
 bool pair_is_heard(int pair);
