@@ -34,6 +34,7 @@ def own_network():
 
 @pytest.fixture(autouse=True)
 def orphans_come_here_and_go():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that fixtures are torn down
     assert LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     yield
     while left := children(os.getpid()):

@@ -28,7 +28,8 @@ def eventually(condition, what, seconds=15):
     """Polls until condition() is true, and returns its value. Fails when it has not become true in time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.02)
     return value
 

@@ -112,6 +112,14 @@ def test_sandbox_holds_acceptor_and_workers(echo):
             assert "0" not in fields["Uid"].split()
 
 
+def test_no_limit_can_keep_the_service_down(echo):
+    call(echo)
+    limits = echo.path(f"/proc/{main_pid(echo)}/limits").read_text()
+    soft = int(re.search(r"Max open files +(\d+)", limits)[1])
+    assert soft >= int(echo.show("echo.service", "FileDescriptorStoreMax")) + 64  # else no start succeeds: 202/FDS
+    assert echo.show("echo.service", "OOMPolicy") == "continue"
+
+
 def test_enable_now_serves_at_once_and_from_the_next_boot_on(machine):
     machine.run("systemctl", "enable", "--now", "echo.socket")
     assert machine.run("systemctl", "is-enabled", "echo.socket").strip() == "enabled"

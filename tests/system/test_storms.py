@@ -4,7 +4,7 @@
 import time
 
 from machine import eventually
-from service import REFUSED, Knocker, call, main_pid, records, talk
+from service import REFUSED, Knocker, call, left, main_pid, name, records, talk
 
 # It dies before it can say that it is ready.
 CRASHING = "[Service]\nExecStart=\nExecStart=/bin/sh -c 'kill -SEGV $$$$'\n"
@@ -42,6 +42,9 @@ def test_twenty_crashing_starts_leave_the_socket_listening(echo):
             echo.run("systemctl", "restart", "echo.service")
             assert patient.recv(100) == b"I can wait\n"
         talk(old)
+        peer = name(old)
+    record = left(echo, peer)
+    assert (record["REASON"], record["LINES"]) == ("eof", "3")
     call(echo)
 
 
