@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
@@ -18,6 +17,7 @@
 #define ROLL_TIMEOUT (500 * USEC_PER_MSEC) /* a stopped worker does not answer */
 #define RETRY (100 * USEC_PER_MSEC)
 #define TICK USEC_PER_SEC
+#define FAILURES_MAX 16
 
 static void arm(sd_event_source *timer, uint64_t when) {
         (void)sd_event_source_set_time(timer, when);
@@ -36,79 +36,72 @@ static void pause_for(struct acceptor *acceptor, uint64_t usec) {
         arm(acceptor->retry, clock_usec(CLOCK_MONOTONIC) + usec);
 }
 
-static void wake_tick(struct acceptor *acceptor) {
-        if (sd_event_source_get_enabled(acceptor->tick, NULL) == 0)
-                arm(acceptor->tick, acceptor->ticked + TICK);
+static void tick_within(struct acceptor *acceptor, uint64_t usec) {
+        uint64_t when = acceptor->ticked + usec;
+
+        if (when >= acceptor->tick_at)
+                return;
+        acceptor->tick_at = when;
+        arm(acceptor->tick, when);
+}
+
+static void turn_away(struct acceptor *acceptor) {
+        acceptor->crew.ledger->refused++;
+        acceptor->status_due = true;
+        tick_within(acceptor, TICK);
+        record_turned_away(&acceptor->client.peer, acceptor->crew.options->max_clients_per_source);
 }
 
 /* Hands the waiting client over. Returns whether none is waiting any more. */
 static bool hand_over(struct acceptor *acceptor) {
-        int r = crew_hand_over(&acceptor->crew, &acceptor->client, acceptor->waiting);
+        struct crew *crew = &acceptor->crew;
+        int r = crew_hand_over(crew, &acceptor->client, acceptor->waiting);
 
-        if (r < 0) {
+        if (r < 0 && r != -EUSERS) {
                 if (r != -EAGAIN)
                         record_fault("Cannot hand a client over", r);
                 pause_for(acceptor, RETRY);
                 return false;
         }
+        if (r == -EUSERS)
+                turn_away(acceptor);
         fd_close(&acceptor->waiting);
-        if (crew_is_short(&acceptor->crew))
+        if (crew_is_short(crew))
                 (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
-        return true;
-}
-
-/* A client that went before it was accepted, and the network's own errors (accept(2)), concern that
- * client; anything else is ours, and will not be better at once. */
-static bool is_clients_fault(int error) {
-        switch (error) {
-        case EAGAIN:
-        case EINTR:
-        case ECONNABORTED:
-        case EPERM:
-        case EPROTO:
-        case ENETDOWN:
-        case ENOPROTOOPT:
-        case EHOSTDOWN:
-        case ENONET:
-        case EHOSTUNREACH:
-        case EOPNOTSUPP:
-        case ENETUNREACH:
-        case ETIMEDOUT:
-                return true;
-        default:
-                return false;
+        if (crew->clients >= crew->options->max_clients) {
+                listen_set(acceptor, false); /* until on_crew_changed() finds a place free */
+                acceptor->full = true;
+                record_full(crew->clients);
         }
+        return true;
 }
 
 static int on_client(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         struct acceptor *acceptor = userdata;
-        struct sockaddr_storage address = {0};
-        socklen_t length = sizeof(address);
+        int r = listener_accept(fd, &acceptor->client);
 
         (void)source;
         (void)revents;
-        acceptor->waiting =
-                accept4(fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (acceptor->waiting < 0) {
-                if (!is_clients_fault(errno)) {
-                        record_fault("Cannot accept", -errno);
-                        pause_for(acceptor, RETRY);
-                }
-                return 0;
+        if (r >= 0) {
+                acceptor->failures = 0;
+                acceptor->waiting = r;
+                (void)hand_over(acceptor);
+        } else if (r != -EAGAIN || ++acceptor->failures >= FAILURES_MAX) {
+                record_fault("Cannot accept", r);
+                pause_for(acceptor, RETRY);
         }
-        acceptor->client = (struct session){.peer = peer_of(&address, acceptor->waiting),
-                                            .since = clock_usec(CLOCK_MONOTONIC)};
-        (void)hand_over(acceptor);
         return 0;
 }
 
 /* Clients are accepted once all adopted workers have told whom they serve. */
 static void resume(struct acceptor *acceptor) {
-        if (acceptor->starting || acceptor->stopping ||
-            (acceptor->waiting >= 0 && !hand_over(acceptor)))
+        if (acceptor->starting || acceptor->stopping)
+                return;
+        acceptor->full = acceptor->crew.clients >= acceptor->crew.options->max_clients;
+        if (!acceptor->full && acceptor->waiting >= 0 && !hand_over(acceptor))
                 return;
         (void)sd_event_source_set_enabled(acceptor->retry, SD_EVENT_OFF);
-        listen_set(acceptor, true);
+        listen_set(acceptor, !acceptor->full);
 }
 
 static void start_listening(struct acceptor *acceptor) {
@@ -146,11 +139,15 @@ static int on_replenish(sd_event_source *source, void *userdata) {
 
 static void tell_status(struct acceptor *acceptor) {
         struct crew *crew = &acceptor->crew;
-        char state[128];
+        char state[192], refused[48] = "";
 
+        if (crew->ledger->refused > 0)
+                (void)snprintf(refused, sizeof(refused), ", %" PRIu64 " refused",
+                               crew->ledger->refused);
         (void)snprintf(state, sizeof(state),
-                       "STATUS=%zu clients, %" PRIu64 " served, %" PRIu64 " lost", crew->clients,
-                       crew->ledger->served, crew->ledger->lost);
+                       "STATUS=%zu clients%s, %" PRIu64 " served, %" PRIu64 " lost%s",
+                       crew->clients, acceptor->full ? " (no place left)" : "",
+                       crew->ledger->served, crew->ledger->lost, refused);
         acceptor->status_due = notify_send(state) < 0;
 }
 
@@ -161,24 +158,32 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         (void)source;
         (void)usec;
         acceptor->ticked = clock_usec(CLOCK_MONOTONIC);
+        acceptor->tick_at = UINT64_MAX;
         if (acceptor->status_due)
                 tell_status(acceptor);
         again = crew_tick(&acceptor->crew);
         again |= record_tick() || acceptor->status_due;
         (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
         if (again)
-                wake_tick(acceptor);
+                tick_within(acceptor, TICK);
+        else if (acceptor->crew.clients > 0)
+                tick_within(acceptor, CREW_PING);
         return 0;
+}
+
+static bool has_place_again(const struct acceptor *acceptor) {
+        return acceptor->full && acceptor->crew.clients < acceptor->crew.options->max_clients;
 }
 
 static void on_crew_changed(void *userdata) {
         struct acceptor *acceptor = userdata;
 
         acceptor->status_due = true;
-        wake_tick(acceptor);
+        tick_within(acceptor, TICK);
         if (acceptor->stopping && acceptor->crew.hired == 0)
                 (void)sd_event_exit(acceptor->event, 0);
-        else if (acceptor->starting ? acceptor->crew.calling == 0 : acceptor->waiting >= 0)
+        else if (acceptor->starting ? acceptor->crew.calling == 0
+                                    : acceptor->waiting >= 0 || has_place_again(acceptor))
                 arm(acceptor->retry, 0);
 }
 
@@ -252,6 +257,7 @@ int acceptor_start(struct acceptor *acceptor) {
         int r = add_sources(acceptor);
 
         acceptor->starting = true;
+        acceptor->tick_at = UINT64_MAX;
         acceptor->crew.changed = on_crew_changed;
         acceptor->crew.userdata = acceptor;
         if (r >= 0)
@@ -262,7 +268,7 @@ int acceptor_start(struct acceptor *acceptor) {
         arm(acceptor->retry,
             acceptor->crew.calling == 0 ? 0 : clock_usec(CLOCK_MONOTONIC) + ROLL_TIMEOUT);
         acceptor->status_due = true;
-        wake_tick(acceptor);
+        tick_within(acceptor, TICK);
         return sd_notify(0, "READY=1"); /* must arrive, so it may wait */
 }
 

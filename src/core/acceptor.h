@@ -27,9 +27,11 @@ struct acceptor {
         sd_event_source *replenish; /* fork spares, when there is nothing else to do */
         sd_event_source *tick;
         uint64_t ticked;       /* us; when the tick last came */
+        uint64_t tick_at;      /* us; when it comes next; UINT64_MAX: not at all */
         int waiting;           /* a client that no worker could take yet, or -1 */
         struct session client; /* the waiting one */
-        bool starting, stopping, status_due;
+        unsigned failures;     /* to accept, in a row */
+        bool starting, stopping, full, status_due;
 };
 
 /* Adopts the workers that were inherited, and accepts as soon as these have told whom they serve.

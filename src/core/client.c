@@ -2,6 +2,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -31,7 +32,22 @@ void client_end(struct client *client, enum session_reason reason) {
         client->session.ended = clock_usec(CLOCK_MONOTONIC);
         client->state = CLIENT_ENDED;
         release(client);
+        client->worker->progress = true;
         worker_ended(client->worker, client);
+}
+
+/* How long it may make no progress, us; 0: for ever. */
+static uint64_t client_patience(const struct client *client) {
+        const struct options *options = client->worker->options;
+
+        return client->events == EPOLLOUT ? options->send_timeout : options->idle_timeout;
+}
+
+static void client_time(struct client *client) {
+        uint64_t patience = client_patience(client);
+
+        if (patience > 0)
+                worker_look_by(client->worker, client->worker->now + patience);
 }
 
 struct client *client_new(struct worker *worker, const struct session *session, int fd) {
@@ -41,8 +57,12 @@ struct client *client_new(struct worker *worker, const struct session *session, 
 
         if (client == NULL)
                 return NULL;
-        *client = (struct client){
-                .worker = worker, .fd = TAKE_FD(owned), .events = EPOLLIN, .session = *session};
+        *client = (struct client){.worker = worker,
+                                  .fd = TAKE_FD(owned),
+                                  .events = EPOLLIN,
+                                  .active = worker->now,
+                                  .session = *session};
+        client_time(client);
         LIST_INSERT_HEAD(&worker->clients, client, link);
         if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
                 client_end(client, SESSION_ERROR);
@@ -87,6 +107,8 @@ size_t client_receive(struct client *client, void *data, size_t n) {
                 return 0;
         }
         client->closed = received == 0;
+        client->active = client->worker->now;
+        client->worker->progress = true;
         client->session.received += (uint64_t)received;
         if (draining)
                 client->quota -= (size_t)received;
@@ -103,8 +125,17 @@ size_t client_send(struct client *client, const void *data, size_t n) {
                         client_broke(client, errno);
                 return 0;
         }
+        client->active = client->worker->now;
+        client->worker->progress = true;
         client->session.sent += (uint64_t)sent;
         return (size_t)sent;
+}
+
+static int unsent(const struct client *client) {
+        int bytes = 0;
+
+        (void)ioctl(client->fd, SIOCOUTQ, &bytes);
+        return bytes;
 }
 
 void client_wait_writable(struct client *client, bool writable) {
@@ -113,8 +144,30 @@ void client_wait_writable(struct client *client, bool writable) {
         if (event.events == client->events)
                 return;
         client->events = event.events;
-        if (epoll_ctl(client->worker->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0)
+        if (epoll_ctl(client->worker->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0) {
                 client_end(client, SESSION_ERROR);
+                return;
+        }
+        client->unsent = unsent(client);
+        client_time(client);
+}
+
+uint64_t client_expire(struct client *client, uint64_t now) {
+        uint64_t patience = client_patience(client);
+        bool owed = client->events == EPOLLOUT;
+
+        if (patience == 0 || client->state == CLIENT_LINGERING)
+                return UINT64_MAX;
+        if (now - client->active < patience)
+                return client->active + patience;
+        /* A large send buffer may take long to be writable again; that it shrinks is progress. */
+        if (owed && unsent(client) != client->unsent) {
+                client->unsent = unsent(client);
+                client->active = now;
+                return now + patience;
+        }
+        client_end(client, SESSION_TIMEOUT);
+        return UINT64_MAX;
 }
 
 void client_finish(struct client *client) {
@@ -144,6 +197,7 @@ void client_discard(struct client *client) {
         struct lines *scratch = &client->worker->scratch;
         ssize_t n = recv(client->fd, scratch->data, scratch->size, MSG_DONTWAIT);
 
+        client->worker->progress |= n > 0;
         if (n == 0 || (n < 0 && !is_transient(errno)))
                 client_end(client, SESSION_DRAIN);
 }

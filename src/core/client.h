@@ -37,6 +37,8 @@ struct client {
         uint32_t events;  /* what epoll(7) waits for */
         size_t quota;     /* bytes still to be read, while draining */
         bool closed;      /* the client has closed its side */
+        int unsent;       /* bytes that the kernel held when its progress was last looked at */
+        uint64_t active;  /* us; when it last made progress */
         bool rolled;      /* told in the roll that is being called */
         struct lines own; /* what it holds between two wakes; data NULL: nothing */
         struct session session;
@@ -66,6 +68,12 @@ size_t client_send(struct client *client, const void *data, size_t n);
 
 /* Waits for the socket to become writable instead of readable, or the other way round. */
 void client_wait_writable(struct client *client, bool writable);
+
+/*
+ * Ends it if it has been silent, or has taken nothing of what it is owed, for too long by now.
+ * Returns when to look again, if it lasts; UINT64_MAX: never.
+ */
+uint64_t client_expire(struct client *client, uint64_t now);
 
 /* Nothing more will be read, and all that was owed has been sent. */
 void client_finish(struct client *client);

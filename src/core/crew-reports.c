@@ -34,7 +34,7 @@ static void heard_roll(struct crew_worker *worker, const struct pair_message *me
         for (size_t i = 0; i < message->count; i++) {
                 if (roster_enter(&worker->roster, &message->sessions[i]) < 0)
                         continue;
-                crew->clients++;
+                crew_count(crew, &message->sessions[i].peer);
                 catch_up(crew, &message->sessions[i]);
         }
         if (message->count == 0) {
@@ -62,8 +62,7 @@ static void heard_left(struct crew_worker *worker, const struct session *report)
         if (known != NULL) {
                 ended.peer = known->peer;
                 ended.since = known->since;
-                roster_remove(&worker->roster, known);
-                worker->crew->clients--;
+                crew_forget(worker, known);
         } else {
                 catch_up(worker->crew, report); /* it left while there was no acceptor */
         }
@@ -93,6 +92,7 @@ static int hear(struct crew_worker *worker) {
         struct pair_message message;
         int r = pair_peek(worker->pair, &message);
 
+        worker->failures = r < 0 ? worker->failures + 1 : 0;
         switch (r) {
         case 1:
                 heard(worker, &message);
@@ -122,12 +122,14 @@ static void lose(struct crew_worker *worker, const char *how) {
 
         record_worker_lost(worker->pid, how, roster->count);
         for (uint32_t i = 0; i < roster->size; i++) {
-                if (roster->slots[i].id == 0)
+                struct session lost = roster->slots[i];
+
+                if (lost.id == 0)
                         continue;
-                roster->slots[i].reason = SESSION_LOST;
+                crew_forget(worker, &roster->slots[i]);
+                lost.reason = SESSION_LOST;
                 crew->ledger->lost++;
-                crew->clients--;
-                record_end(crew, &roster->slots[i]);
+                record_end(crew, &lost);
         }
 }
 
@@ -158,6 +160,7 @@ int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata)
 int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         struct crew_worker *worker = userdata;
         struct crew *crew = worker->crew;
+        int r;
 
         (void)fd;
         if (revents & EPOLLOUT) {
@@ -165,7 +168,13 @@ int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userda
                 if (worker->retire_unsent)
                         crew_retire(worker);
         }
-        if (hear(worker) != 0) {
+        r = hear(worker);
+        if (r != 0) {
+                /* What cannot be read, though there is something, is left until the next tick. */
+                if (worker->failures >= CREW_FAILURES) {
+                        record_fault("Cannot hear a worker", r);
+                        (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+                }
                 crew_settle(worker);
                 return 0;
         }

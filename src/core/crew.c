@@ -3,23 +3,20 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
 #include "clock.h"
-#include "listener.h"
-#include "notify.h"
 #include "pair.h"
 #include "record.h"
 #include "worker.h"
 
-#define IDLE_MAX USEC_PER_SEC
 #define REST USEC_PER_SEC
 
 uint32_t crew_choose(const uint32_t *load, uint32_t n) {
@@ -42,7 +39,20 @@ int crew_init(struct crew *crew, size_t adopted) {
         for (uint32_t i = 0; i < crew->options->workers; i++)
                 crew->load[i] = CREW_NOT_NOW;
         crew->left_before = crew->ledger->left;
-        return 0;
+        if (crew->options->max_clients_per_source == 0)
+                return 0;
+        return sources_init(&crew->sources, crew->options->max_clients);
+}
+
+void crew_count(struct crew *crew, const struct peer *peer) {
+        crew->clients++;
+        sources_add(&crew->sources, peer);
+}
+
+void crew_forget(struct crew_worker *worker, struct session *session) {
+        worker->crew->clients--;
+        sources_remove(&worker->crew->sources, &session->peer);
+        roster_remove(&worker->roster, session);
 }
 
 void crew_settle(struct crew_worker *worker) {
@@ -52,7 +62,8 @@ void crew_settle(struct crew_worker *worker) {
         (void)sd_event_source_set_io_events(worker->reports, events);
         if (worker->place < worker->crew->options->workers)
                 worker->crew->load[worker->place] =
-                        worker->retired || worker->blocked ? CREW_NOT_NOW : worker->roster.count;
+                        worker->retired || worker->blocked || worker->stuck ? CREW_NOT_NOW
+                                                                            : worker->roster.count;
         worker->crew->changed(worker->crew->userdata);
 }
 
@@ -69,6 +80,7 @@ void crew_dismiss(struct crew_worker *worker) {
         sd_event_source_disable_unref(worker->reports);
         sd_event_source_disable_unref(worker->exit);
         fd_close(&worker->pair);
+        fd_close(&worker->pidfd);
         roster_free(&worker->roster);
         free(worker);
 }
@@ -84,7 +96,8 @@ static int enter(struct crew *crew, uint32_t first, pid_t pid, int pair,
                 return -ENOMEM;
         while (first < crew->size && crew->workers[first] != NULL)
                 first++;
-        *worker = (struct crew_worker){.crew = crew, .pid = pid, .pair = owned, .place = first};
+        *worker = (struct crew_worker){
+                .crew = crew, .pid = pid, .pair = owned, .pidfd = -1, .place = first};
         r = sd_event_add_io(crew->event, &worker->reports, pair, EPOLLIN, crew_on_pair, worker);
         if (r < 0) {
                 free(worker);
@@ -103,17 +116,12 @@ int crew_adopt(struct crew *crew, pid_t pid, int pair) {
 
         if (r < 0)
                 return r;
+        worker->pidfd = pidfd_open(pid, 0); /* its number is good as long as its pair is open */
         worker->stored = worker->calling = true;
         crew->stored++;
         crew->calling++;
         crew_retire(worker);
         return 0;
-}
-
-void crew_retire(struct crew_worker *worker) {
-        worker->retired = true;
-        worker->retire_unsent = pair_send(worker->pair, PAIR_RETIRE, NULL, 0, -1) == -EAGAIN;
-        crew_settle(worker);
 }
 
 static int hire(struct crew *crew, struct crew_worker **hired) {
@@ -184,33 +192,24 @@ static struct crew_worker *choose(struct crew *crew) {
         return best < n ? crew->workers[best] : NULL;
 }
 
-/* Only what the store holds outlives us; a client's worker must. */
-static void store(struct crew_worker *worker) {
-        char name[32];
-
-        if (worker->stored || !worker->crew->keeping)
-                return;
-        (void)snprintf(name, sizeof(name), LISTENER_WORKER_NAME "%d", (int)worker->pid);
-        if (notify_store(name, worker->pair) < 0)
-                return; /* crew_tick() tries again */
-        worker->stored = true;
-        worker->crew->stored++;
-}
-
 static bool is_gone(int error) {
         return error == -EPIPE || error == -ECONNRESET;
 }
 
 static int offer(struct crew_worker *worker, struct session *session, int fd) {
-        int r = roster_add(&worker->roster, session);
+        int r;
 
+        if (crew_is_stuck(worker))
+                return -EAGAIN;
+        r = roster_add(&worker->roster, session);
         if (r < 0)
                 return r;
-        store(worker);
+        crew_store(worker);
         r = pair_send(worker->pair, PAIR_CLIENT, session, 1, fd);
         if (r == 0) {
+                crew_sent(worker);
                 worker->idle_since = 0;
-                worker->crew->clients++;
+                crew_count(worker->crew, &session->peer);
         } else {
                 roster_remove(&worker->roster,
                               roster_find(&worker->roster, session->slot, session->id));
@@ -222,9 +221,12 @@ static int offer(struct crew_worker *worker, struct session *session, int fd) {
 }
 
 int crew_hand_over(struct crew *crew, struct session *session, int fd) {
+        unsigned limit = crew->options->max_clients_per_source;
         struct crew_worker *worker;
         int r;
 
+        if (limit > 0 && sources_count(&crew->sources, &session->peer) >= limit)
+                return -EUSERS;
         session->id = crew->ledger->served + 1;
         do { /* each refusal makes one worker less to choose from */
                 worker = choose(crew);
@@ -253,24 +255,6 @@ bool crew_hire(struct crew *crew) {
         return try_hire(crew) != NULL;
 }
 
-bool crew_tick(struct crew *crew) {
-        uint64_t now = clock_usec(CLOCK_MONOTONIC);
-        bool again = crew->rest_until > now;
-
-        for (uint32_t i = 0; i < crew->options->workers; i++) {
-                struct crew_worker *worker = crew->workers[i];
-
-                if (worker == NULL || worker->retired)
-                        continue;
-                if (worker->roster.count > 0)
-                        store(worker);
-                else if (worker->idle_since > 0 && now - worker->idle_since >= IDLE_MAX)
-                        crew_retire(worker);
-                again |= worker->idle_since > 0 || (worker->roster.count > 0 && !worker->stored);
-        }
-        return again;
-}
-
 void crew_stop(struct crew *crew) {
         crew->stopping = true;
         for (uint32_t i = 0; i < crew->size; i++)
@@ -283,6 +267,7 @@ void crew_free(struct crew *crew) {
         for (uint32_t i = 0; crew->workers != NULL && i < crew->size; i++)
                 if (crew->workers[i] != NULL)
                         crew_dismiss(crew->workers[i]);
+        sources_free(&crew->sources);
         free(crew->workers);
         free(crew->load);
         crew->workers = NULL;

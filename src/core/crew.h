@@ -13,13 +13,17 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "clock.h"
 #include "ledger.h"
 #include "options.h"
 #include "roster.h"
 #include "service.h"
+#include "sources.h"
 
 /* Idle workers kept ready, so that no fork stands in a client's way. */
 #define CREW_SPARES 8
+
+#define CREW_PING (10 * USEC_PER_SEC)
 
 struct crew_worker {
         struct crew *crew;
@@ -29,12 +33,17 @@ struct crew_worker {
         sd_event_source *reports; /* of the pair */
         sd_event_source *exit;    /* NULL if adopted: not our child, its pair's hang-up tells */
         struct roster roster;
-        uint64_t idle_since; /* us; 0: it has, or never had, a client */
-        bool stored;         /* the store has a copy of our end */
-        bool blocked;        /* its pair is full: it does not read */
-        bool retired;        /* it takes no more clients */
-        bool retire_unsent;  /* ... but has not been told yet */
-        bool calling;        /* it owes its roll */
+        uint64_t idle_since;   /* us; 0: it has, or never had, a client */
+        uint64_t unread_since; /* us; when it was sent what it may not have read; 0: it has */
+        int pidfd;             /* of an adopted one, else -1 */
+        unsigned failures;     /* to hear it, in a row */
+        uint64_t pinged;       /* us */
+        bool stuck;            /* it has left something unread for STUCK */
+        bool stored;           /* the store has a copy of our end */
+        bool blocked;          /* its pair is full: it does not read */
+        bool retired;          /* it takes no more clients */
+        bool retire_unsent;    /* ... but has not been told yet */
+        bool calling;          /* it owes its roll */
 };
 
 struct crew {
@@ -57,10 +66,12 @@ struct crew {
         uint64_t rest_until;  /* us; no fork before, since one has failed */
         uint64_t left_before; /* the last session that our predecessor put on record */
         size_t clients;
-        bool stopping; /* no more forks at all */
+        struct sources sources; /* counted only if there is a limit for each */
+        bool stopping;          /* no more forks at all */
 };
 
 #define CREW_NOT_NOW UINT32_MAX
+#define CREW_FAILURES 16
 
 /* The first of the least loaded; n when nobody can take a client now. */
 uint32_t crew_choose(const uint32_t *load, uint32_t n);
@@ -73,7 +84,8 @@ int crew_adopt(struct crew *crew, pid_t pid, int pair);
 
 /*
  * Numbers the session and gives it, with its socket, to the least loaded worker. The caller keeps
- * and closes fd. -EAGAIN: nobody can take it now, changed() will tell; or another negative errno.
+ * and closes fd. -EAGAIN: nobody can take it now, changed() will tell. -EUSERS: its source has as
+ * many as it may have. Or another negative errno.
  */
 int crew_hand_over(struct crew *crew, struct session *session, int fd);
 
@@ -83,8 +95,9 @@ bool crew_is_short(const struct crew *crew);
 /* Forks one worker. Returns false if that cannot be now. */
 bool crew_hire(struct crew *crew);
 
-/* Each second or so: lets workers go that have been idle for long, stores what could not be stored.
- * Returns whether there is a reason to call again. */
+/* Each second or so, or CREW_PING at the latest while there are clients: lets workers go that have
+ * been idle for long, stores what could not be stored, pings, and kills what has not read anything
+ * for long. Returns whether there is a reason to call again in a second. */
 bool crew_tick(struct crew *crew);
 
 /* Asks every worker to drain and leave, and hires no more. */
@@ -93,9 +106,17 @@ void crew_stop(struct crew *crew);
 /* Lets go of every pair. Where no store holds them, the workers drain. */
 void crew_free(struct crew *crew);
 
-/* Between crew.c and crew-reports.c: */
+/* Between crew.c, crew-reports.c and crew-care.c: */
 int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *worker);
 int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *worker);
 void crew_settle(struct crew_worker *worker);  /* state has changed: works out load and events */
 void crew_dismiss(struct crew_worker *worker); /* it is gone: frees it */
 void crew_retire(struct crew_worker *worker);
+void crew_count(struct crew *crew, const struct peer *peer);           /* a client has come */
+void crew_forget(struct crew_worker *worker, struct session *session); /* ... and gone */
+
+/* Only what the store holds outlives us; a worker with clients must. */
+void crew_store(struct crew_worker *worker);
+
+void crew_sent(struct crew_worker *worker);     /* something that it has not read yet */
+bool crew_is_stuck(struct crew_worker *worker); /* looks anew */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "ledger.h"
 #include "record.h"
 
@@ -129,6 +131,42 @@ void inheritance_free(struct inheritance *inheritance) {
                 fd_close(&inheritance->listeners[i]);
         fd_close(&inheritance->ledger);
         free(inheritance->workers);
+}
+
+/* A client that went before it was accepted, and the network's own errors, which Linux passes on
+ * from the new socket (accept(2)), concern that client alone. */
+static bool is_clients_fault(int error) {
+        switch (error) {
+        case EAGAIN:
+        case EINTR:
+        case ECONNABORTED:
+        case EPERM:
+        case EPROTO:
+        case ENETDOWN:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case EOPNOTSUPP:
+        case ENETUNREACH:
+        case ETIMEDOUT:
+                return true;
+        default:
+                return false;
+        }
+}
+
+int listener_accept(int listener, struct session *session) {
+        struct sockaddr_storage address = {0};
+        socklen_t length = sizeof(address);
+        int fd = accept4(listener, (struct sockaddr *)&address, &length,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0)
+                return is_clients_fault(errno) ? -EAGAIN : -errno;
+        *session = (struct session){.peer = peer_of(&address, fd),
+                                    .since = clock_usec(CLOCK_MONOTONIC)};
+        return fd;
 }
 
 const char *listener_format(int fd, char *text, size_t size) {

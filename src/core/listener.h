@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "session.h"
+
 #define LISTENERS_MAX 64
 
 /* Workers are stored under the name "worker-PID". */
@@ -34,6 +36,13 @@ int inheritance_take(struct inheritance *inheritance, const char *unit);
 
 /* Closes what nobody has taken over: the listening sockets and the ledger. */
 void inheritance_free(struct inheritance *inheritance);
+
+/*
+ * Accepts one client, non-blocking, and begins its session. Returns its socket, which is the
+ * caller's, or -EAGAIN when there is none (any more), or another negative errno when we are short
+ * of something, which will not be better at once.
+ */
+int listener_accept(int listener, struct session *session);
 
 /* For the journal: "port 4040", or the path of a UNIX socket. Returns text. */
 const char *listener_format(int fd, char *text, size_t size);

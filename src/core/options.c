@@ -15,18 +15,43 @@
 #include "record.h"
 #include "service.h"
 
-static int parse_workers(struct options *options, const char *value) {
+static int parse_number(const char *value, unsigned long most, unsigned *number) {
         char *rest;
         unsigned long n = strtoul(value, &rest, 10);
 
-        if (!isdigit((unsigned char)*value) || *rest != '\0' || n < 1 || n > WORKERS_MAX)
+        if (!isdigit((unsigned char)*value) || *rest != '\0' || n < 1 || n > most)
                 return -EINVAL;
-        options->workers = (unsigned)n;
+        *number = (unsigned)n;
         return 0;
+}
+
+static int parse_workers(struct options *options, const char *value) {
+        return parse_number(value, WORKERS_MAX, &options->workers);
+}
+
+static int parse_max_clients(struct options *options, const char *value) {
+        return parse_number(value, CLIENTS_MAX, &options->max_clients);
+}
+
+static int parse_max_clients_per_source(struct options *options, const char *value) {
+        return parse_number(value, CLIENTS_MAX, &options->max_clients_per_source);
 }
 
 static int parse_drain_timeout(struct options *options, const char *value) {
         return duration_parse(value, &options->drain_timeout);
+}
+
+/* A timeout of nothing would be over before anybody could do anything. */
+static int parse_timeout(const char *value, uint64_t *usec) {
+        return duration_parse(value, usec) < 0 || *usec == 0 ? -EINVAL : 0;
+}
+
+static int parse_send_timeout(struct options *options, const char *value) {
+        return parse_timeout(value, &options->send_timeout);
+}
+
+static int parse_idle_timeout(struct options *options, const char *value) {
+        return parse_timeout(value, &options->idle_timeout);
 }
 
 static int parse_log_level(struct options *options, const char *value) {
@@ -49,6 +74,14 @@ static const struct {
 } table[] = {
         {"workers", "N", "serve in at most N processes (1 to 4096; default 64)",
          "write a number from 1 to 4096", parse_workers},
+        {"max-clients", "N", "accept no more while there are N clients (default 16384)",
+         "write a number from 1 to 1000000", parse_max_clients},
+        {"max-clients-per-source", "N", "refuse more from one IPv4 address or IPv6 /64",
+         "write a number from 1 to 1000000", parse_max_clients_per_source},
+        {"idle-timeout", "TIME", "close a client that is silent for that long (default: never)",
+         "write a time like 500ms, 30s, 5min or 1h", parse_idle_timeout},
+        {"send-timeout", "TIME", "... that takes nothing of what it is owed (default 5min)",
+         "write a time like 500ms, 30s, 5min or 1h", parse_send_timeout},
         {"drain-timeout", "TIME", "give clients that long when stopped (default 10s)",
          "write a time like 500ms, 30s, 5min or 1h", parse_drain_timeout},
         {"log-level", "LEVEL", "leave out less urgent records (default info)",
@@ -67,7 +100,7 @@ static void show_help(const struct service *service) {
                 (void)snprintf(left, sizeof(left), "--%s%s%s", table[i].name,
                                table[i].argument != NULL ? "=" : "",
                                table[i].argument != NULL ? table[i].argument : "");
-                printf("  %-22s %s\n", left, table[i].meaning);
+                printf("  %-28s %s\n", left, table[i].meaning);
         }
         printf("\nIt is started by systemd: systemctl start %s.socket. See %s(8).\n", service->unit,
                service->program);
@@ -105,7 +138,12 @@ int options_parse(struct options *options, const struct service *service, int ar
         int c, index, r = 1;
 
         *options = (struct options){
-                .workers = 64, .drain_timeout = 10 * USEC_PER_SEC, .log_level = LOG_INFO};
+                .workers = 64,
+                .max_clients = 16384,
+                .drain_timeout = 10 * USEC_PER_SEC,
+                .send_timeout = 5 * USEC_PER_MINUTE,
+                .log_level = LOG_INFO,
+        };
         for (size_t i = 0; i < N_OPTIONS; i++)
                 words[i] = (struct option){
                         table[i].name, table[i].argument != NULL ? required_argument : no_argument,

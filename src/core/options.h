@@ -9,13 +9,18 @@
 #include <stdint.h>
 
 #define WORKERS_MAX 4096
+#define CLIENTS_MAX 1000000
 
 struct service;
 
 struct options {
         unsigned workers;
-        uint64_t drain_timeout; /* us */
-        int log_level;          /* syslog(3) */
+        unsigned max_clients;
+        unsigned max_clients_per_source; /* 0: no limit */
+        uint64_t drain_timeout;          /* us */
+        uint64_t send_timeout;           /* us */
+        uint64_t idle_timeout;           /* us; 0: none */
+        int log_level;                   /* syslog(3) */
 };
 
 /*

@@ -39,6 +39,11 @@ int pair_open(int *acceptor_end, int *worker_end) {
         return 0;
 }
 
+/* Nothing here waits, so an interrupted call is one to be made again later. */
+static int failure(void) {
+        return errno == EINTR ? -EAGAIN : -errno;
+}
+
 int pair_send(int pair, enum pair_type type, const struct session *sessions, size_t count, int fd) {
         struct header header = {PAIR_VERSION, (uint16_t)type, (uint16_t)count, sizeof(*sessions)};
         struct iovec parts[] = {
@@ -57,10 +62,8 @@ int pair_send(int pair, enum pair_type type, const struct session *sessions, siz
                 control.header.cmsg_len = CMSG_LEN(sizeof(int));
                 memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
         }
-        do
-                n = sendmsg(pair, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        while (n < 0 && errno == EINTR);
-        return n < 0 ? -errno : 0;
+        n = sendmsg(pair, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        return n < 0 ? failure() : 0;
 }
 
 /* Checks what came, n bytes of it, before anybody looks at it. */
@@ -71,7 +74,7 @@ static int validate(const struct header *header, size_t n, bool cut, struct pair
                 return -EPROTO;
         if (cut || header->record != sizeof(struct session) || header->count > PAIR_BATCH ||
             n != sizeof(*header) + header->count * sizeof(struct session) ||
-            header->type < PAIR_CLIENT || header->type > PAIR_LEFT)
+            header->type < PAIR_CLIENT || header->type > PAIR_PING)
                 return -EBADMSG;
         if (header->type == PAIR_CLIENT && header->count != 1)
                 return -EBADMSG;
@@ -87,18 +90,19 @@ static int receive(int pair, struct pair_message *message, union control *contro
                 {&header, sizeof(header)},
                 {message->sessions, sizeof(message->sessions)},
         };
-        struct msghdr wire = {.msg_iov = parts, .msg_iovlen = 2};
+        struct msghdr wire = {
+                .msg_iov = parts,
+                .msg_iovlen = 2,
+                .msg_control = control,
+                .msg_controllen = control != NULL ? CMSG_LEN(sizeof(int)) : 0,
+        };
         ssize_t n;
         int r;
 
         message->fd = -1;
-        do {
-                wire.msg_control = control;
-                wire.msg_controllen = control != NULL ? CMSG_LEN(sizeof(int)) : 0;
-                n = recvmsg(pair, &wire, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
-        } while (n < 0 && errno == EINTR);
+        n = recvmsg(pair, &wire, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
         if (n < 0)
-                return -errno;
+                return failure();
         if (n == 0)
                 return 0;
 

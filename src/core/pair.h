@@ -9,6 +9,7 @@
  *
  *      acceptor -> worker      CLIENT   one session and its socket: serve it
  *                              RETIRE   take no more, tell the roll, leave with your last client
+ *                              PING     nothing; that it is read shows that the worker runs
  *      worker -> acceptor      ROLL     clients being served; one without any ends the roll
  *                              LEFT     clients that have left
  */
@@ -21,7 +22,7 @@
 #define PAIR_VERSION 1
 #define PAIR_BATCH 32 /* sessions in one message */
 
-enum pair_type { PAIR_CLIENT = 1, PAIR_RETIRE, PAIR_ROLL, PAIR_LEFT };
+enum pair_type { PAIR_CLIENT = 1, PAIR_RETIRE, PAIR_ROLL, PAIR_LEFT, PAIR_PING };
 
 struct pair_message {
         enum pair_type type;

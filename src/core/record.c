@@ -12,6 +12,7 @@ static struct {
         uint64_t minute;    /* when the running minute began */
         uint64_t written;   /* client records since then */
         uint64_t held_back; /* those that were too many */
+        uint64_t full;      /* when the limit of clients was last told */
         uint64_t fault;     /* when the last fault was written */
 } bound;
 
@@ -96,6 +97,13 @@ void record_worker_lost(pid_t pid, const char *how, size_t clients) {
                      (int)pid, clients, how, (int)pid, clients, how);
 }
 
+void record_stuck(pid_t pid) {
+        journal_send(LOG_ERR,
+                     "Worker %d has not read its pair for long and is killed\n"
+                     "MESSAGE_ID=" RECORD_STUCK "\nWORKER_PID=%d",
+                     (int)pid, (int)pid);
+}
+
 void record_adopted(size_t workers, size_t clients) {
         journal_send(LOG_INFO,
                      "Adopted %zu workers with %zu clients\n"
@@ -106,6 +114,35 @@ void record_adopted(size_t workers, size_t clients) {
 void record_draining(size_t clients) {
         journal_send(LOG_INFO, "Draining %zu clients\nMESSAGE_ID=" RECORD_DRAINING "\nCLIENTS=%zu",
                      clients, clients);
+}
+
+void record_full(size_t clients) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+
+        if (bound.full != 0 && now - bound.full < USEC_PER_MINUTE)
+                return;
+        bound.full = now;
+        journal_send(LOG_WARNING,
+                     "All %zu places are taken: more clients wait until one leaves\n"
+                     "MESSAGE_ID=" RECORD_FULL "\nCLIENTS=%zu",
+                     clients, clients);
+}
+
+void record_turned_away(const struct peer *peer, unsigned limit) {
+        char text[PEER_TEXT_MAX];
+
+        if (client_record_allowed())
+                journal_send(LOG_NOTICE,
+                             "Client %s turned away: its source has %u clients already\n"
+                             "MESSAGE_ID=" RECORD_TURNED_AWAY "\nPEER=%s",
+                             peer_format(peer, text), limit, text);
+}
+
+void record_limit(unsigned wanted, unsigned possible) {
+        journal_send(LOG_NOTICE,
+                     "Accepting at most %u clients, not %u: the descriptor limit allows no more\n"
+                     "MESSAGE_ID=" RECORD_LIMIT "\nCLIENTS=%u",
+                     possible, wanted, possible);
 }
 
 void record_refused(const char *what, const char *advice) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <syslog.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "record.h"
 
 #define EXIT_USAGE 2
+#define OWN_FILES 16
 
 /* systemd starts a service that failed again at once, for ever; a mistake in its configuration is
  * not worth more than twelve attempts (and records) a minute. */
@@ -85,6 +87,21 @@ static int run(const struct service *service, const struct options *options) {
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Each worker needs a few descriptors for itself. */
+static void limit_clients(struct options *options) {
+        struct rlimit files;
+        unsigned long long possible;
+
+        if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == RLIM_INFINITY)
+                return;
+        possible = files.rlim_cur > OWN_FILES ? files.rlim_cur - OWN_FILES : 1;
+        possible *= options->workers;
+        if (options->max_clients <= possible)
+                return;
+        record_limit(options->max_clients, (unsigned)possible);
+        options->max_clients = (unsigned)possible;
+}
+
 int service_run(const struct service *service, int argc, char **argv) {
         struct options options;
         int r;
@@ -96,5 +113,6 @@ int service_run(const struct service *service, int argc, char **argv) {
         if (r < 0)
                 return misconfigured(EXIT_USAGE);
         journal_open(service->program, options.log_level);
+        limit_clients(&options);
         return run(service, &options);
 }

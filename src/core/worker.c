@@ -18,6 +18,8 @@
 
 #define PAIR_FD 3
 #define EVENTS 64
+#define VAIN_MAX 16
+#define LOOK_PAUSE (50 * USEC_PER_MSEC)
 
 static void turn(struct worker *worker, struct client *client) {
         if (client->state == CLIENT_LINGERING)
@@ -56,7 +58,7 @@ static void start_draining(struct worker *worker) {
         if (worker->draining)
                 return;
         worker->draining = true;
-        worker->deadline = clock_usec(CLOCK_MONOTONIC) + worker->options->drain_timeout;
+        worker->deadline = worker->now + worker->options->drain_timeout;
         worker_open_journal(worker);
         LIST_FOREACH (client, &worker->clients, link)
                 clients++;
@@ -89,8 +91,10 @@ static void take_client(struct worker *worker, struct pair_message *message) {
 
 static void hear(struct worker *worker) {
         struct pair_message message;
+        int r = pair_receive(worker->pair, &message);
 
-        switch (pair_receive(worker->pair, &message)) {
+        worker->progress |= r >= 0;
+        switch (r) {
         case 1:
                 if (message.type == PAIR_CLIENT)
                         take_client(worker, &message);
@@ -128,17 +132,48 @@ static bool is_done(const struct worker *worker) {
                (worker->retiring || !worker->listening);
 }
 
-/* Milliseconds to wait at most, 0 when the drain is over; -1: as long as it takes. */
-static int patience(const struct worker *worker) {
-        uint64_t now, left;
+void worker_look_by(struct worker *worker, uint64_t when) {
+        if (when < worker->look)
+                worker->look = when;
+}
 
-        if (!worker->draining)
+/* Looks at every client, but not more often than each LOOK_PAUSE. */
+static void expire(struct worker *worker) {
+        struct client *next;
+
+        worker->look = UINT64_MAX;
+        for (struct client *client = LIST_FIRST(&worker->clients); client != NULL; client = next) {
+                next = LIST_NEXT(client, link);
+                worker_look_by(worker, client_expire(client, worker->now));
+        }
+        if (worker->look < worker->now + LOOK_PAUSE)
+                worker->look = worker->now + LOOK_PAUSE;
+}
+
+/* Milliseconds to wait at most; -1: as long as it takes. */
+static int patience(const struct worker *worker) {
+        uint64_t until = worker->look, now, left;
+
+        if (worker->draining && worker->deadline < until)
+                until = worker->deadline;
+        if (until == UINT64_MAX)
                 return -1;
         now = clock_usec(CLOCK_MONOTONIC);
-        left = worker->deadline > now ? worker->deadline - now : 0;
-        if (left > USEC_PER_MINUTE)
-                left = USEC_PER_MINUTE;
+        left = until > now ? until - now : 0;
+        if (left > USEC_PER_HOUR)
+                left = USEC_PER_HOUR;
         return (int)((left + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+}
+
+/* The kernel reports what is ready until it is dealt with; where that is not possible for now (a
+ * call fails, memory is short), the loop must not take the processor for itself. */
+static void breathe(struct worker *worker) {
+        static const struct timespec breath = {.tv_nsec = 1000000};
+
+        worker->vain = worker->progress ? 0 : worker->vain + 1;
+        if (worker->vain >= VAIN_MAX)
+                (void)nanosleep(&breath, NULL);
+        worker->progress = false;
 }
 
 static void loop(struct worker *worker) {
@@ -147,6 +182,7 @@ static void loop(struct worker *worker) {
         while (!is_done(worker)) {
                 int n = epoll_wait(worker->epoll, events, EVENTS, patience(worker));
 
+                worker->now = clock_usec(CLOCK_MONOTONIC);
                 for (int i = 0; i < n; i++)
                         if (events[i].data.ptr == &worker->pair)
                                 hear(worker);
@@ -154,10 +190,13 @@ static void loop(struct worker *worker) {
                                 stop(worker);
                         else
                                 turn(worker, events[i].data.ptr);
-                if (patience(worker) == 0)
+                if (worker->now >= worker->look)
+                        expire(worker);
+                if (worker->draining && worker->now >= worker->deadline)
                         end_all(worker);
                 worker_report(worker);
                 worker_call_roll(worker);
+                breathe(worker);
         }
 }
 
@@ -194,7 +233,8 @@ int worker_run(const struct service *service, const struct options *options, int
                                 .pair = pair,
                                 .signals = -1,
                                 .epoll = -1,
-                                .listening = true};
+                                .listening = true,
+                                .look = UINT64_MAX};
         bool opened = open_loop(&worker);
 
         if (opened)

@@ -36,6 +36,10 @@ struct worker {
         bool recording;             /* has opened the journal for itself */
         bool draining;
         uint64_t deadline; /* us, CLOCK_MONOTONIC: of the drain */
+        bool progress;     /* this round has moved something */
+        unsigned vain;     /* rounds in a row that have not */
+        uint64_t now;      /* likewise: when this round began */
+        uint64_t look;     /* when to look for clients that have timed out */
 };
 
 /* To be called in a child right after fork(2): keeps nothing of the acceptor's but `pair` and the
@@ -49,6 +53,9 @@ int worker_run(const struct service *service, const struct options *options, int
 
 /* For client.c: its session is over and waits for the report. */
 void worker_ended(struct worker *worker, struct client *client);
+
+/* For client.c: a client may have timed out by then. */
+void worker_look_by(struct worker *worker, uint64_t when);
 
 /* Between worker.c and worker-reports.c: */
 

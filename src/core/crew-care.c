@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+
+/* How the crew looks after its workers: which are stored, idle or stuck. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/pidfd.h>
+
+#include "crew.h"
+#include "listener.h"
+#include "notify.h"
+#include "pair.h"
+#include "record.h"
+
+#define IDLE_MAX USEC_PER_SEC
+#define STUCK (100 * USEC_PER_MSEC) /* without reading its pair: gets no more clients */
+#define HOPELESS (30 * USEC_PER_SEC)
+
+void crew_store(struct crew_worker *worker) {
+        char name[32];
+
+        if (worker->stored || !worker->crew->keeping)
+                return;
+        (void)snprintf(name, sizeof(name), LISTENER_WORKER_NAME "%d", (int)worker->pid);
+        if (notify_store(name, worker->pair) < 0)
+                return; /* crew_tick() tries again */
+        worker->stored = true;
+        worker->crew->stored++;
+}
+
+void crew_sent(struct crew_worker *worker) {
+        if (worker->unread_since == 0)
+                worker->unread_since = clock_usec(CLOCK_MONOTONIC);
+}
+
+void crew_retire(struct crew_worker *worker) {
+        worker->retired = true;
+        worker->retire_unsent = pair_send(worker->pair, PAIR_RETIRE, NULL, 0, -1) == -EAGAIN;
+        crew_sent(worker);
+        crew_settle(worker);
+}
+
+bool crew_is_stuck(struct crew_worker *worker) {
+        bool was = worker->stuck;
+
+        if (worker->unread_since != 0 && pair_is_heard(worker->pair))
+                worker->unread_since = 0;
+        worker->stuck = worker->unread_since != 0 &&
+                        clock_usec(CLOCK_MONOTONIC) - worker->unread_since >= STUCK;
+        if (worker->stuck != was)
+                crew_settle(worker);
+        return worker->stuck;
+}
+
+static void end(struct crew_worker *worker, uint64_t now) {
+        worker->unread_since = now; /* it may take a while to go */
+        record_stuck(worker->pid);
+        if (worker->pidfd >= 0)
+                (void)pidfd_send_signal(worker->pidfd, SIGKILL, NULL, 0);
+        else if (worker->exit != NULL) /* not waited for yet, so the number is still its own */
+                (void)kill(worker->pid, SIGKILL);
+}
+
+/* Returns whether it is to be looked at again soon. */
+static bool care(struct crew_worker *worker, uint64_t now) {
+        if (worker->failures >= CREW_FAILURES) {
+                worker->failures = 0;
+                (void)sd_event_source_set_enabled(worker->reports, SD_EVENT_ON);
+                return true;
+        }
+        if (crew_is_stuck(worker)) {
+                if (now - worker->unread_since >= HOPELESS)
+                        end(worker, now);
+                return true;
+        }
+        if (worker->roster.count > 0 && now - worker->pinged >= CREW_PING) {
+                worker->pinged = now;
+                if (pair_send(worker->pair, PAIR_PING, NULL, 0, -1) == 0)
+                        crew_sent(worker);
+                return true;
+        }
+        if (worker->retired)
+                return false;
+        if (worker->roster.count > 0) {
+                crew_store(worker);
+                return !worker->stored && worker->crew->keeping;
+        }
+        if (worker->idle_since > 0 && now - worker->idle_since >= IDLE_MAX)
+                crew_retire(worker);
+        return worker->idle_since > 0;
+}
+
+bool crew_tick(struct crew *crew) {
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
+        bool again = crew->rest_until > now;
+
+        for (uint32_t i = 0; i < crew->size; i++)
+                if (crew->workers[i] != NULL)
+                        again |= care(crew->workers[i], now);
+        return again;
+}
