@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "journal.h"
 #include "listener.h"
 #include "notify.h"
 #include "record.h"
@@ -17,6 +18,7 @@
 #define ROLL_TIMEOUT (500 * USEC_PER_MSEC) /* a stopped worker does not answer */
 #define RETRY (100 * USEC_PER_MSEC)
 #define TICK USEC_PER_SEC
+#define FLUSH (50 * USEC_PER_MSEC)
 #define FAILURES_MAX 16
 
 static void arm(sd_event_source *timer, uint64_t when) {
@@ -104,6 +106,22 @@ static void resume(struct acceptor *acceptor) {
         listen_set(acceptor, !acceptor->full);
 }
 
+/* READY=1 comes with the first one, and must arrive: it may wait. */
+static void tell_status(struct acceptor *acceptor, bool ready) {
+        struct crew *crew = &acceptor->crew;
+        char state[192], refused[48] = "";
+
+        if (crew->ledger->refused > 0)
+                (void)snprintf(refused, sizeof(refused), ", %" PRIu64 " refused",
+                               crew->ledger->refused);
+        (void)snprintf(state, sizeof(state),
+                       "%sSTATUS=%zu clients%s, %" PRIu64 " served, %" PRIu64 " lost%s",
+                       ready ? "READY=1\n" : "", crew->clients,
+                       acceptor->full ? " (no place left)" : "", crew->ledger->served,
+                       crew->ledger->lost, refused);
+        acceptor->status_due = (ready ? sd_notify(0, state) : notify_send(state)) < 0;
+}
+
 static void start_listening(struct acceptor *acceptor) {
         char where[128];
 
@@ -113,8 +131,10 @@ static void start_listening(struct acceptor *acceptor) {
                         listener_format(acceptor->inherited->listeners[i], where, sizeof(where)));
         if (acceptor->inherited->n_workers > 0)
                 record_adopted(acceptor->inherited->n_workers, acceptor->crew.clients);
+        crew_reckon(&acceptor->crew);
         (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
         resume(acceptor);
+        tell_status(acceptor, true);
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -137,20 +157,6 @@ static int on_replenish(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-static void tell_status(struct acceptor *acceptor) {
-        struct crew *crew = &acceptor->crew;
-        char state[192], refused[48] = "";
-
-        if (crew->ledger->refused > 0)
-                (void)snprintf(refused, sizeof(refused), ", %" PRIu64 " refused",
-                               crew->ledger->refused);
-        (void)snprintf(state, sizeof(state),
-                       "STATUS=%zu clients%s, %" PRIu64 " served, %" PRIu64 " lost%s",
-                       crew->clients, acceptor->full ? " (no place left)" : "",
-                       crew->ledger->served, crew->ledger->lost, refused);
-        acceptor->status_due = notify_send(state) < 0;
-}
-
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         struct acceptor *acceptor = userdata;
         bool again;
@@ -159,10 +165,12 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         (void)usec;
         acceptor->ticked = clock_usec(CLOCK_MONOTONIC);
         acceptor->tick_at = UINT64_MAX;
-        if (acceptor->status_due)
-                tell_status(acceptor);
+        if (acceptor->status_due && !acceptor->starting)
+                tell_status(acceptor, false);
         again = crew_tick(&acceptor->crew);
         again |= record_tick() || acceptor->status_due;
+        if (journal_flush())
+                tick_within(acceptor, FLUSH);
         (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
         if (again)
                 tick_within(acceptor, TICK);
@@ -234,8 +242,6 @@ static int add_sources(struct acceptor *acceptor) {
                 r = sd_event_add_io(acceptor->event, &acceptor->listening[i],
                                     acceptor->inherited->listeners[i], EPOLLIN, on_client,
                                     acceptor);
-        if (r >= 0)
-                r = sd_event_set_watchdog(acceptor->event, true);
         return r;
 }
 
@@ -267,9 +273,7 @@ int acceptor_start(struct acceptor *acceptor) {
         listen_set(acceptor, false);
         arm(acceptor->retry,
             acceptor->crew.calling == 0 ? 0 : clock_usec(CLOCK_MONOTONIC) + ROLL_TIMEOUT);
-        acceptor->status_due = true;
-        tick_within(acceptor, TICK);
-        return sd_notify(0, "READY=1"); /* must arrive, so it may wait */
+        return 0;
 }
 
 void acceptor_free(struct acceptor *acceptor) {

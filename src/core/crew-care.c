@@ -35,8 +35,10 @@ void crew_sent(struct crew_worker *worker) {
 }
 
 void crew_retire(struct crew_worker *worker) {
+        struct session call = {.id = worker->crew->call};
+
         worker->retired = true;
-        worker->retire_unsent = pair_send(worker->pair, PAIR_RETIRE, NULL, 0, -1) == -EAGAIN;
+        worker->retire_unsent = pair_send(worker->pair, PAIR_RETIRE, &call, 1, -1) == -EAGAIN;
         crew_sent(worker);
         crew_settle(worker);
 }

@@ -37,10 +37,14 @@ static void heard_roll(struct crew_worker *worker, const struct pair_message *me
                 crew_count(crew, &message->sessions[i].peer);
                 catch_up(crew, &message->sessions[i]);
         }
-        if (message->count == 0) {
-                worker->calling = false;
-                crew->calling--;
-        }
+}
+
+static void heard_rolled(struct crew_worker *worker, const struct pair_message *message) {
+        if (!worker->calling || message->count != 1 ||
+            message->sessions[0].id != worker->crew->call)
+                return;
+        worker->calling = false;
+        worker->crew->calling--;
 }
 
 static void record_end(struct crew *crew, struct session *session) {
@@ -50,6 +54,7 @@ static void record_end(struct crew *crew, struct session *session) {
                 session->ended = now;
         record_left(session, crew->ledger->epoch);
         crew->ledger->left = session->id;
+        crew->ledger->ended++;
 }
 
 /* What we know ourselves is not taken from a worker; its counters are. */
@@ -76,6 +81,8 @@ static void heard(struct crew_worker *worker, const struct pair_message *message
 
         if (message->type == PAIR_ROLL)
                 heard_roll(worker, message);
+        if (message->type == PAIR_ROLLED)
+                heard_rolled(worker, message);
         if (message->type != PAIR_LEFT)
                 return;
         /* A predecessor that was killed in the middle of this message has recorded its beginning.
@@ -100,6 +107,7 @@ static int hear(struct crew_worker *worker) {
                 break;
         case -EPROTO:
                 record_fault("A worker of another version is served to its end, uncounted", r);
+                worker->crew->uncounted = true;
                 pair_drop(worker->pair);
                 if (worker->calling) {
                         worker->calling = false;
@@ -131,6 +139,17 @@ static void lose(struct crew_worker *worker, const char *how) {
                 crew->ledger->lost++;
                 record_end(crew, &lost);
         }
+}
+
+void crew_reckon(struct crew *crew) {
+        struct ledger *ledger = crew->ledger;
+        uint64_t known = ledger->ended + crew->clients;
+
+        if (crew->calling > 0 || crew->uncounted || ledger->served <= known)
+                return;
+        record_lost_unseen(ledger->served - known);
+        ledger->lost += ledger->served - known;
+        ledger->ended += ledger->served - known;
 }
 
 int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {

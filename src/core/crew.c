@@ -38,6 +38,7 @@ int crew_init(struct crew *crew, size_t adopted) {
                 return -ENOMEM;
         for (uint32_t i = 0; i < crew->options->workers; i++)
                 crew->load[i] = CREW_NOT_NOW;
+        crew->call = clock_usec(CLOCK_MONOTONIC);
         crew->left_before = crew->ledger->left;
         if (crew->options->max_clients_per_source == 0)
                 return 0;
@@ -167,7 +168,7 @@ static uint32_t places(const struct crew *crew) {
 
 static struct crew_worker *try_hire(struct crew *crew) {
         uint64_t now = clock_usec(CLOCK_MONOTONIC);
-        struct crew_worker *hired;
+        struct crew_worker *hired = NULL;
         int r;
 
         if (crew->stopping || crew->hired >= places(crew) || now < crew->rest_until)

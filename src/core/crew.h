@@ -64,9 +64,11 @@ struct crew {
         uint32_t calling;     /* adopted ones that owe their roll */
         uint32_t stored;      /* entries in the store */
         uint64_t rest_until;  /* us; no fork before, since one has failed */
+        uint64_t call;        /* of the roll; no other acceptor's has this number */
         uint64_t left_before; /* the last session that our predecessor put on record */
         size_t clients;
         struct sources sources; /* counted only if there is a limit for each */
+        bool uncounted;         /* somebody serves clients that we know nothing of */
         bool stopping;          /* no more forks at all */
 };
 
@@ -105,6 +107,10 @@ void crew_stop(struct crew *crew);
 
 /* Lets go of every pair. Where no store holds them, the workers drain. */
 void crew_free(struct crew *crew);
+
+/* Once the roll is complete: counts as lost whoever was served and is neither here nor on record as
+ * gone, since its worker has died unseen, between two acceptors. */
+void crew_reckon(struct crew *crew);
 
 /* Between crew.c, crew-reports.c and crew-care.c: */
 int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *worker);

@@ -16,6 +16,8 @@
 #include "cleanup.h"
 
 #define TEXT_MAX 2048
+#define RECORD_MAX (TEXT_MAX + 128)
+#define FINISH_TRIES 100
 #define LOST_FORMAT                                                                                \
         "%" PRIu64 " records could not be written and are lost\n"                                  \
         "MESSAGE_ID=" JOURNAL_RECORDS_LOST "\nRECORDS=%" PRIu64
@@ -26,7 +28,9 @@ static const struct sockaddr_un journald = {.sun_family = AF_UNIX,
 static struct {
         const char *identifier;
         int level;
-        int socket; /* -1: write text to stderr */
+        int socket;    /* -1: write text to stderr */
+        char *backlog; /* NULL: empty */
+        size_t start, end;
         uint64_t lost;
 } journal = {.identifier = "", .level = LOG_INFO, .socket = -1};
 
@@ -41,8 +45,16 @@ static bool stderr_is_journal(void) {
         return strcmp(stream, own) == 0;
 }
 
+static void connect_socket(void) {
+        (void)connect(journal.socket, (const struct sockaddr *)&journald, sizeof(journald));
+}
+
 void journal_close(void) {
         fd_close(&journal.socket);
+        free(journal.backlog);
+        journal.backlog = NULL;
+        journal.start = journal.end = 0;
+        journal.lost = 0;
 }
 
 void journal_open(const char *identifier, int level) {
@@ -51,55 +63,103 @@ void journal_open(const char *identifier, int level) {
         journal.level = level;
         if (stderr_is_journal())
                 journal.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (journal.socket >= 0)
+                connect_socket();
 }
 
-/* The native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): KEY=value lines in one datagram. */
-static bool write_native(int priority, const char *text) {
-        char fields[TEXT_MAX + 128];
-        int n = snprintf(fields, sizeof(fields), "MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n",
-                         text, priority, journal.identifier);
-
-        return sendto(journal.socket, fields, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL,
-                      (const struct sockaddr *)&journald, sizeof(journald)) == n;
-}
-
-/* poll(2) says a terminal or pipe writable when it takes a line; O_NONBLOCK would be everybody's.
- */
-static bool write_text(const char *text) {
+/* One datagram for journald, or one line for stderr. */
+static bool write_out(const char *data, size_t n) {
         struct pollfd err = {.fd = STDERR_FILENO, .events = POLLOUT};
-        char line[TEXT_MAX + 64];
-        int n = snprintf(line, sizeof(line), "%s: %.*s\n", journal.identifier,
-                         (int)strcspn(text, "\n"), text);
 
+        if (journal.socket >= 0) {
+                if (send(journal.socket, data, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+                        return true;
+                if (errno !=
+                    EAGAIN) /* journald has been restarted, and listens on another socket */
+                        connect_socket();
+                return errno != EAGAIN &&
+                       send(journal.socket, data, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+        }
+        /* poll(2) says a terminal or pipe writable when it takes a line; O_NONBLOCK would be
+         * everybody's. */
         return poll(&err, 1, 0) == 1 && (err.revents & POLLOUT) != 0 &&
-               write(STDERR_FILENO, line, (size_t)n) == n;
+               write(STDERR_FILENO, data, n) == (ssize_t)n;
 }
 
-static bool write_record(int priority, const char *text) {
-        return journal.socket >= 0 ? write_native(priority, text) : write_text(text);
+/* The native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL) has a line KEY=value for each field. */
+static size_t compose(char *out, size_t size, int priority, const char *text) {
+        int n;
+
+        if (journal.socket >= 0)
+                n = snprintf(out, size, "MESSAGE=%s\nPRIORITY=%d\nSYSLOG_IDENTIFIER=%s\n", text,
+                             priority, journal.identifier);
+        else
+                n = snprintf(out, size, "%s: %.*s\n", journal.identifier, (int)strcspn(text, "\n"),
+                             text);
+        return (size_t)n;
 }
 
-uint64_t journal_flush(void) {
-        char text[TEXT_MAX];
+/* Each record in the backlog is preceded by its length. */
+static bool keep(const char *data, size_t n) {
+        if (journal.backlog == NULL)
+                journal.backlog = malloc(JOURNAL_BACKLOG); /* takes memory as it is written to */
+        if (journal.backlog == NULL || sizeof(n) + n > JOURNAL_BACKLOG - journal.end)
+                return false;
+        memcpy(journal.backlog + journal.end, &n, sizeof(n));
+        memcpy(journal.backlog + journal.end + sizeof(n), data, n);
+        journal.end += sizeof(n) + n;
+        return true;
+}
 
+static bool flush_backlog(void) {
+        size_t n;
+
+        while (journal.start < journal.end) {
+                memcpy(&n, journal.backlog + journal.start, sizeof(n));
+                if (!write_out(journal.backlog + journal.start + sizeof(n), n))
+                        return false;
+                journal.start += sizeof(n) + n;
+        }
+        free(journal.backlog);
+        journal.backlog = NULL;
+        journal.start = journal.end = 0;
+        return true;
+}
+
+bool journal_flush(void) {
+        char text[TEXT_MAX], record[RECORD_MAX];
+
+        if (!flush_backlog())
+                return true;
         if (journal.lost > 0) {
                 (void)snprintf(text, sizeof(text), LOST_FORMAT, journal.lost, journal.lost);
-                if (write_record(LOG_WARNING, text))
+                if (write_out(record, compose(record, sizeof(record), LOG_WARNING, text)))
                         journal.lost = 0;
         }
-        return journal.lost;
+        return journal.lost > 0;
+}
+
+void journal_finish(int msec) {
+        struct pollfd room = {.fd = journal.socket >= 0 ? journal.socket : STDERR_FILENO,
+                              .events = POLLOUT};
+
+        for (int tries = 0; journal_flush() && tries < FINISH_TRIES; tries++)
+                if (poll(&room, 1, msec / FINISH_TRIES) < 0)
+                        return;
 }
 
 void journal_send(int priority, const char *format, ...) {
-        char text[TEXT_MAX];
+        char text[TEXT_MAX], record[RECORD_MAX];
         va_list arguments;
         int saved = errno;
+        size_t n;
 
         if (priority <= journal.level) {
                 va_start(arguments, format);
                 (void)vsnprintf(text, sizeof(text), format, arguments);
                 va_end(arguments);
-                if (journal_flush() > 0 || !write_record(priority, text))
+                n = compose(record, sizeof(record), priority, text);
+                if ((journal_flush() || !write_out(record, n)) && !keep(record, n))
                         journal.lost++;
         }
         errno = saved;

@@ -10,14 +10,17 @@
  * One writer per process; its state is private to journal.c.
  */
 
-#include <stdint.h>
+#include <stdbool.h>
+
+#define JOURNAL_BACKLOG (2 * 1024 * 1024)
 
 #define JOURNAL_RECORDS_LOST "a82e113d30cf4301a8b2276a01fdc4bc" /* MESSAGE_ID */
 
 /* Records less urgent than level (syslog(3)) are left out. identifier is not copied. */
 void journal_open(const char *identifier, int level);
 
-/* What comes after this goes to stderr, until it is opened again. */
+/* Forgets what waits and what was lost: in a child, these are its parent's. What comes after this
+ * goes to stderr, until it is opened again. */
 void journal_close(void);
 
 /*
@@ -26,8 +29,11 @@ void journal_close(void);
  */
 void journal_send(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Tells what was lost so far, if it can be told now. Returns what is still untold. */
-uint64_t journal_flush(void);
+/* Writes what waits, as far as that is possible now. Returns whether something still waits. */
+bool journal_flush(void);
+
+/* The same, but waits for up to that many milliseconds: for the end of a process. */
+void journal_finish(int msec);
 
 /* Replaces control characters in text from outside, in place. Returns text. */
 char *journal_printable(char *text);

@@ -17,6 +17,7 @@ struct ledger {
         uint64_t served;    /* clients handed to a worker; the number of the latest session */
         uint64_t announced; /* the latest session whose beginning is on record */
         uint64_t left;      /* the latest session whose end is on record */
+        uint64_t ended;     /* sessions that have ended */
         uint64_t lost;      /* sessions that ended with a worker's death */
         uint64_t refused;   /* clients turned away for what their source had already */
 };

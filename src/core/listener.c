@@ -58,9 +58,7 @@ static int prepare(int fd) {
 
         if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
                 return -errno;
-        /* Neither exists on AF_UNIX, where there is no urgent data and no delay either. */
-        (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* not on AF_UNIX */
         return 0;
 }
 
@@ -159,11 +157,15 @@ static bool is_clients_fault(int error) {
 int listener_accept(int listener, struct session *session) {
         struct sockaddr_storage address = {0};
         socklen_t length = sizeof(address);
+        int on = 1;
         int fd = accept4(listener, (struct sockaddr *)&address, &length,
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0)
                 return is_clients_fault(errno) ? -EAGAIN : -errno;
+        /* Would be inherited from the listening socket, but not by those who were there before us.
+         */
+        (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
         *session = (struct session){.peer = peer_of(&address, fd),
                                     .since = clock_usec(CLOCK_MONOTONIC)};
         return fd;

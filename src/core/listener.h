@@ -38,9 +38,9 @@ int inheritance_take(struct inheritance *inheritance, const char *unit);
 void inheritance_free(struct inheritance *inheritance);
 
 /*
- * Accepts one client, non-blocking, and begins its session. Returns its socket, which is the
- * caller's, or -EAGAIN when there is none (any more), or another negative errno when we are short
- * of something, which will not be better at once.
+ * Accepts one client, non-blocking, with urgent data in line, and begins its session. Returns its
+ * socket, which is the caller's, or -EAGAIN when there is none (any more), or another negative
+ * errno when we are short of something, which will not be better at once.
  */
 int listener_accept(int listener, struct session *session);
 

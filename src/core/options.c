@@ -130,7 +130,8 @@ static int refuse_word(int result, const char *word) {
 
         if (result == ':')
                 return refuse(word, NULL, "it needs a value: write OPTION=VALUE");
-        return refuse(optopt != 0 ? letter : word, NULL, "there is no such option; see --help");
+        return refuse(optopt != 0 ? letter : word, NULL,
+                      "there is no such option, or it takes no value; see --help");
 }
 
 int options_parse(struct options *options, const struct service *service, int argc, char **argv) {

@@ -74,7 +74,7 @@ static int validate(const struct header *header, size_t n, bool cut, struct pair
                 return -EPROTO;
         if (cut || header->record != sizeof(struct session) || header->count > PAIR_BATCH ||
             n != sizeof(*header) + header->count * sizeof(struct session) ||
-            header->type < PAIR_CLIENT || header->type > PAIR_PING)
+            header->type < PAIR_CLIENT || header->type > PAIR_ROLLED)
                 return -EBADMSG;
         if (header->type == PAIR_CLIENT && header->count != 1)
                 return -EBADMSG;

@@ -10,7 +10,8 @@
  *      acceptor -> worker      CLIENT   one session and its socket: serve it
  *                              RETIRE   take no more, tell the roll, leave with your last client
  *                              PING     nothing; that it is read shows that the worker runs
- *      worker -> acceptor      ROLL     clients being served; one without any ends the roll
+ *      worker -> acceptor      ROLL     clients being served
+ *                              ROLLED   these were all
  *                              LEFT     clients that have left
  */
 
@@ -22,7 +23,7 @@
 #define PAIR_VERSION 1
 #define PAIR_BATCH 32 /* sessions in one message */
 
-enum pair_type { PAIR_CLIENT = 1, PAIR_RETIRE, PAIR_ROLL, PAIR_LEFT, PAIR_PING };
+enum pair_type { PAIR_CLIENT = 1, PAIR_RETIRE, PAIR_ROLL, PAIR_LEFT, PAIR_PING, PAIR_ROLLED };
 
 struct pair_message {
         enum pair_type type;

@@ -8,7 +8,10 @@
 #include "clock.h"
 #include "journal.h"
 
-static struct {
+/* How long the end of a process may wait for the journal. */
+#define FINISH_MSEC 500
+
+static struct bound {
         uint64_t minute;    /* when the running minute began */
         uint64_t written;   /* client records since then */
         uint64_t held_back; /* those that were too many */
@@ -45,11 +48,16 @@ bool record_tick(void) {
 
         if (now - bound.minute >= USEC_PER_MINUTE)
                 minute_end(now);
-        return journal_flush() > 0 || bound.held_back > 0;
+        return bound.held_back > 0;
+}
+
+void record_reset(void) {
+        bound = (struct bound){0};
 }
 
 void record_finish(void) {
         minute_end(clock_usec(CLOCK_MONOTONIC));
+        journal_finish(FINISH_MSEC);
 }
 
 void record_listening(const char *where) {
@@ -102,6 +110,13 @@ void record_stuck(pid_t pid) {
                      "Worker %d has not read its pair for long and is killed\n"
                      "MESSAGE_ID=" RECORD_STUCK "\nWORKER_PID=%d",
                      (int)pid, (int)pid);
+}
+
+void record_lost_unseen(uint64_t clients) {
+        journal_send(LOG_ERR,
+                     "%" PRIu64 " clients lost with workers that died while no acceptor ran\n"
+                     "MESSAGE_ID=" RECORD_LOST_UNSEEN "\nCLIENTS=%" PRIu64,
+                     clients, clients);
 }
 
 void record_adopted(size_t workers, size_t clients) {

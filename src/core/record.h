@@ -24,6 +24,7 @@
 #define RECORD_DRAINING "91262a39010845419a7dfdfe1d1a6b7e"
 #define RECORD_REFUSED "a811e0fd13674813aac67e08b0cbc7e5"
 #define RECORD_HELD_BACK "93dd0ecb6d4d4bd497a5933053aa09ed"
+#define RECORD_LOST_UNSEEN "98f86082826844f89cb2e1c0fa9cd108"
 #define RECORD_FULL "09595461b48147e99bd2cabee242b1ab"
 #define RECORD_TURNED_AWAY "3e37e2ffe57f41e9a6ba9c4ba2b6bcce"
 #define RECORD_LIMIT "48d83eba7e3f4914a60874ac9aa4796b"
@@ -36,6 +37,7 @@ void record_connected(const struct session *session, uint64_t epoch);
 void record_left(const struct session *session, uint64_t epoch);
 void record_worker_lost(pid_t pid, const char *how, size_t clients);
 void record_stuck(pid_t pid);
+void record_lost_unseen(uint64_t clients);
 void record_adopted(size_t workers, size_t clients);
 void record_draining(size_t clients);
 
@@ -57,5 +59,8 @@ void record_fault(const char *what, int error);
 /* To be called each second or so. Returns whether there is a reason to call again. */
 bool record_tick(void);
 
-/* Tells what was held back so far: nobody will be there to tell it later. */
+/* In a child: forgets what its parent has counted. */
+void record_reset(void);
+
+/* Tells what was held back so far and writes what waits: nobody will be there to do it later. */
 void record_finish(void);

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <syslog.h>
+#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
 #include "acceptor.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "journal.h"
 #include "ledger.h"
 #include "listener.h"
@@ -42,6 +44,24 @@ static void block_signals(void) {
         (void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/* Not sd_event_set_watchdog(3), which waits when systemd does not read. */
+static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
+        const uint64_t *period = userdata;
+
+        (void)usec;
+        (void)notify_send("WATCHDOG=1");
+        (void)sd_event_source_set_time(source, clock_usec(CLOCK_MONOTONIC) + *period / 3);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int add_watchdog(sd_event *event) {
+        static uint64_t period;
+        int r = sd_watchdog_enabled(0, &period);
+
+        return r <= 0 ? r
+                      : sd_event_add_time(event, NULL, CLOCK_MONOTONIC, 0, 0, on_watchdog, &period);
+}
+
 /* Until here everything can still fail; from here on the service serves until it is told to stop.
  */
 static int serve(struct acceptor *acceptor) {
@@ -49,8 +69,10 @@ static int serve(struct acceptor *acceptor) {
 
         if (r >= 0) {
                 acceptor->crew.event = acceptor->event;
-                r = acceptor_start(acceptor);
+                r = add_watchdog(acceptor->event);
         }
+        if (r >= 0)
+                r = acceptor_start(acceptor);
         if (r >= 0)
                 r = sd_event_loop(acceptor->event);
         else

@@ -11,10 +11,14 @@
 #include "worker.h"
 
 void worker_watch_pair(struct worker *worker) {
-        struct epoll_event event = {.events = (worker->listening ? EPOLLIN : 0) |
-                                              (worker->blocked ? EPOLLOUT : 0),
-                                    .data.ptr = &worker->pair};
+        struct epoll_event event = {.data.ptr = &worker->pair};
 
+        if (worker->listening)
+                event.events |= EPOLLIN;
+        if (worker->blocked)
+                event.events |= EPOLLOUT;
+        if (worker->leaving) /* each report that is read makes room, and an edge */
+                event.events |= EPOLLOUT | EPOLLET;
         if (event.events == 0) /* EPOLLHUP would be reported all the same */
                 (void)epoll_ctl(worker->epoll, EPOLL_CTL_DEL, worker->pair, NULL);
         else if (epoll_ctl(worker->epoll, EPOLL_CTL_MOD, worker->pair, &event) < 0)
@@ -40,7 +44,8 @@ bool worker_say(struct worker *worker, enum pair_type type, const struct session
 
         set_blocked(worker, r == -EAGAIN);
         worker->unheard |= r == -ECONNRESET;
-        if (r < 0 && r != -EAGAIN && type == PAIR_LEFT) {
+        worker->orphaned |= r < 0 && r != -EAGAIN;
+        if (worker->orphaned && type == PAIR_LEFT) {
                 worker_open_journal(worker);
                 for (size_t i = 0; i < count; i++)
                         record_left(&sessions[i], worker->epoch);
@@ -60,9 +65,12 @@ void worker_forget_told(struct worker *worker) {
 void worker_record_told(struct worker *worker) {
         struct client *client;
 
-        if (worker->unheard)
+        if (worker->unheard) {
+                worker_open_journal(worker);
                 LIST_FOREACH (client, &worker->told, link)
                         record_left(&client->session, worker->epoch);
+        }
+        worker->unheard = false;
         worker_forget_told(worker);
 }
 
@@ -83,7 +91,10 @@ void worker_report(struct worker *worker) {
                 for (; n > 0; n--) {
                         client = LIST_FIRST(&worker->ended);
                         LIST_REMOVE(client, link);
-                        LIST_INSERT_HEAD(&worker->told, client, link);
+                        if (worker->orphaned)
+                                client_free(client);
+                        else
+                                LIST_INSERT_HEAD(&worker->told, client, link);
                 }
         }
 }
@@ -92,17 +103,18 @@ void worker_call_roll(struct worker *worker) {
         struct session batch[PAIR_BATCH];
         struct client *client, *first = LIST_FIRST(&worker->clients);
 
-        while (worker->rolling) {
+        while (worker->rolling && first != NULL) {
                 size_t n = 0;
 
                 for (client = first; client != NULL && n < PAIR_BATCH;
                      client = LIST_NEXT(client, link))
                         if (!client->rolled)
                                 batch[n++] = client->session;
-                if (!worker_say(worker, PAIR_ROLL, batch, n))
+                if (n > 0 && !worker_say(worker, PAIR_ROLL, batch, n))
                         return;
                 for (; first != client; first = LIST_NEXT(first, link))
                         first->rolled = true;
-                worker->rolling = n > 0;
         }
+        if (worker->rolling && worker_say(worker, PAIR_ROLLED, &worker->call, 1))
+                worker->rolling = false;
 }

@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static void end_all(struct worker *worker) {
         struct client *client;
 
         while ((client = LIST_FIRST(&worker->clients)) != NULL)
-                client_end(client, SESSION_DRAIN);
+                client_end(client, SESSION_TIMEOUT);
 }
 
 static void start_draining(struct worker *worker) {
@@ -67,10 +68,11 @@ static void start_draining(struct worker *worker) {
         drain_all(worker);
 }
 
-static void retire(struct worker *worker) {
+static void retire(struct worker *worker, const struct pair_message *message) {
         struct client *client;
 
         worker->retiring = worker->rolling = true;
+        worker->call = message->count > 0 ? message->sessions[0] : (struct session){0};
         LIST_FOREACH (client, &worker->clients, link)
                 client->rolled = false;
 }
@@ -89,7 +91,7 @@ static void take_client(struct worker *worker, struct pair_message *message) {
         }
 }
 
-static void hear(struct worker *worker) {
+static int hear(struct worker *worker) {
         struct pair_message message;
         int r = pair_receive(worker->pair, &message);
 
@@ -99,13 +101,14 @@ static void hear(struct worker *worker) {
                 if (message.type == PAIR_CLIENT)
                         take_client(worker, &message);
                 else if (message.type == PAIR_RETIRE)
-                        retire(worker);
+                        retire(worker, &message);
                 break;
         case 0:
+                if (!worker->listening)
+                        break;
                 worker->listening = false;
                 worker_watch_pair(worker);
                 start_draining(worker);
-                worker_record_told(worker);
                 break;
         case -ECONNRESET:
                 worker->unheard = true;
@@ -116,6 +119,17 @@ static void hear(struct worker *worker) {
         default:
                 break;
         }
+        return r;
+}
+
+static void on_pair(struct worker *worker, uint32_t events) {
+        int r;
+
+        do
+                r = hear(worker);
+        while (worker->leaving && (r == 1 || r == -ECONNRESET)); /* edge-triggered then */
+        if (events & EPOLLHUP)
+                worker_record_told(worker);
 }
 
 /* SIGTERM. From here on the acceptor cannot send; what it had sent is read to its end. */
@@ -127,9 +141,19 @@ static void stop(struct worker *worker) {
         start_draining(worker);
 }
 
-static bool is_done(const struct worker *worker) {
-        return LIST_EMPTY(&worker->clients) && LIST_EMPTY(&worker->ended) && !worker->rolling &&
-               (worker->retiring || !worker->listening);
+/* Whoever leaves before its reports are read takes them along: systemd drops a pair that hangs up.
+ */
+static bool is_done(struct worker *worker) {
+        if (!LIST_EMPTY(&worker->clients) || !LIST_EMPTY(&worker->ended) || worker->rolling ||
+            (worker->listening && !worker->retiring))
+                return false;
+        if (LIST_EMPTY(&worker->told) || pair_is_heard(worker->pair))
+                return true;
+        if (!worker->leaving) {
+                worker->leaving = true;
+                worker_watch_pair(worker);
+        }
+        return false;
 }
 
 void worker_look_by(struct worker *worker, uint64_t when) {
@@ -185,7 +209,7 @@ static void loop(struct worker *worker) {
                 worker->now = clock_usec(CLOCK_MONOTONIC);
                 for (int i = 0; i < n; i++)
                         if (events[i].data.ptr == &worker->pair)
-                                hear(worker);
+                                on_pair(worker, events[i].events);
                         else if (events[i].data.ptr == &worker->signals)
                                 stop(worker);
                         else
@@ -218,6 +242,8 @@ static bool open_loop(struct worker *worker) {
 
         worker->epoll = epoll_create1(EPOLL_CLOEXEC);
         worker->signals = open_signals();
+        /* A buffer that a client gives back goes back to the kernel (mallopt(3)). */
+        (void)mallopt(M_MMAP_THRESHOLD, WORKER_BUFFER / 2);
         worker->scratch.data = malloc(WORKER_BUFFER);
         worker->scratch.size = WORKER_BUFFER;
         return worker->epoll >= 0 && worker->signals >= 0 && worker->scratch.data != NULL &&
@@ -240,6 +266,7 @@ int worker_run(const struct service *service, const struct options *options, int
         if (opened)
                 loop(&worker);
         worker_forget_told(&worker);
+        record_finish();
         fd_close(&worker.epoll);
         fd_close(&worker.signals);
         fd_close(&worker.pair);
@@ -250,6 +277,7 @@ int worker_run(const struct service *service, const struct options *options, int
 _Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
                            uint64_t epoch) {
         journal_close();
+        record_reset();
         /* After a bare fork(2) close-on-exec does nothing: a copy of a listening socket or of
          * another worker's pair must not stay. */
         if (dup2(pair, PAIR_FD) < 0 || close_range(PAIR_FD + 1, ~0U, 0) < 0)

@@ -29,11 +29,14 @@ struct worker {
         struct client_list told;    /* reported, but perhaps not read yet */
         struct lines scratch;       /* for whichever client has its turn; empty between turns */
         bool listening;             /* to the pair: more clients may come */
+        bool orphaned;              /* nobody hears it any more: it writes records itself */
         bool unheard;               /* the acceptor went before it had read all reports */
         bool blocked;               /* the pair is full: it has more to say */
+        bool leaving;               /* waits for nothing but its reports to be read */
         bool retiring;              /* leaves with its last client */
         bool rolling;               /* has not told its roll to the end */
         bool recording;             /* has opened the journal for itself */
+        struct session call;        /* the one to be answered with the roll */
         bool draining;
         uint64_t deadline; /* us, CLOCK_MONOTONIC: of the drain */
         bool progress;     /* this round has moved something */
