@@ -26,9 +26,8 @@ NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 @pytest.fixture(scope="module", autouse=True)
 def own_network():
-    if os.geteuid() != 0:
-        pytest.skip("a network namespace needs root")
-    assert LIBC.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    if LIBC.unshare(CLONE_NEWNET) != 0:
+        pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 

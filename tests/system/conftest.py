@@ -16,7 +16,8 @@ from machine import Machine  # noqa: E402 (after the line above, which it is to 
 
 
 def pytest_addoption(parser):
-    parser.addoption("--root", action="append", type=Path, help="a root that install-into has filled; repeatable")
+    parser.addoption("--root", action="append", type=Path,
+                     help="a root that install-into has filled; repeatable")
 
 
 def pytest_configure(config):
@@ -40,7 +41,8 @@ def pytest_generate_tests(metafunc):
 def machine(request):
     with contextlib.closing(Machine(request.param)) as machine:
         yield machine
-        print(machine.run("journalctl", "--no-pager", "--lines=200"))  # pytest shows it if the test has failed
+        # pytest shows it if the test has failed
+        print(machine.run("journalctl", "--no-pager", "--lines=200"))
 
 
 @pytest.fixture

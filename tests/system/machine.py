@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A booted systemd in a container of its own.
 
-A Machine boots a root directory under systemd-nspawn, with an overlay in memory, so that the directory stays as it
-is, and with a private network, so that ports clash with nobody's. Its tests look at it from outside: they run
-commands in it, open sockets in its network, and read its files and processes. close() leaves nothing behind.
+A Machine boots a root directory under systemd-nspawn, with an overlay in memory, so that the directory
+stays as it is, and with a private network, so that ports clash with nobody's. Tests look at it from
+outside: they run commands in it, open sockets in its network, and read its files and processes.
+close() leaves nothing behind.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ def eventually(condition, what, seconds=15):
 
 
 def _cgroup_trees():
-    """Where a container needs a group made by hand. A host that runs systemd makes one when nspawn asks for it."""
+    """Where a container needs a group made by hand. A systemd on the host makes one when nspawn asks."""
     if Path("/run/systemd/system").exists():
         return []
     top = Path("/sys/fs/cgroup")
@@ -68,9 +69,10 @@ class Machine:
             notify.settimeout(BOOT_SECONDS)
             self._nspawn = subprocess.Popen(
                 # Should the tests be killed outright, setpriv has the container shut down.
-                ["setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "--quiet", "--boot", f"--directory={root}",
-                 f"--machine={self.name}", "--volatile=overlay", "--private-network", "--register=no",
-                 "--notify-ready=yes", "--console=pipe", *(["--keep-unit"] if self._groups else [])],
+                ["setpriv", "--pdeathsig", "TERM", "systemd-nspawn", "--quiet", "--boot",
+                 f"--directory={root}", f"--machine={self.name}", "--volatile=overlay",
+                 "--private-network", "--register=no", "--notify-ready=yes", "--console=pipe",
+                 *(["--keep-unit"] if self._groups else [])],
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
                      "NOTIFY_SOCKET": "@" + notify.getsockname()[1:].decode()},
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -84,13 +86,14 @@ class Machine:
         self.run("systemctl", "is-system-running", "--wait")
 
     def close(self):
-        """Stops everything and waits until it is gone. The overlay is thrown away, so there is nothing to save."""
+        """Stops everything and waits until it is gone; the overlay goes with it."""
         for helper in self._helpers:
             helper.kill()
             helper.wait()
         if nspawn := getattr(self, "_nspawn", None):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.leader or nspawn.pid, signal.SIGKILL)  # the leader takes its pid namespace with it
+                # The leader takes its whole pid namespace with it.
+                os.kill(self.leader or nspawn.pid, signal.SIGKILL)
             nspawn.wait(30)
         for group in self._groups:
             for directory, _, _ in os.walk(group, topdown=False):

@@ -40,7 +40,8 @@ def workers(machine):
 
 def worker_of(machine, client):
     """The pid of the process that holds the other end of a client's connection."""
-    for line in machine.run("ss", "-Htnp", "state", "established", f"dport = :{client.getsockname()[1]}").splitlines():
+    port = client.getsockname()[1]
+    for line in machine.run("ss", "-Htnp", "state", "established", f"dport = :{port}").splitlines():
         if '"echod"' in line:
             return int(line.partition("pid=")[2].partition(",")[0])
     raise AssertionError("nobody serves this client")
@@ -89,7 +90,8 @@ def status(machine):
 class Knocker(threading.Thread):
     """Connects, says one line and leaves, again and again, until the with block ends.
 
-    A knock is answered in full, or, when it meets a stop, not at all: FIN without an answer. It is never refused.
+    A knock is answered in full, or, when it meets a stop, not at all: FIN without an answer. It is never
+    refused.
     """
 
     def __init__(self, machine):

@@ -116,7 +116,8 @@ def test_no_limit_can_keep_the_service_down(echo):
     call(echo)
     limits = echo.path(f"/proc/{main_pid(echo)}/limits").read_text()
     soft = int(re.search(r"Max open files +(\d+)", limits)[1])
-    assert soft >= int(echo.show("echo.service", "FileDescriptorStoreMax")) + 64  # else no start succeeds: 202/FDS
+    # With as many in the store as the limit, no start would succeed: 202/FDS.
+    assert soft >= int(echo.show("echo.service", "FileDescriptorStoreMax")) + 64
     assert echo.show("echo.service", "OOMPolicy") == "continue"
 
 

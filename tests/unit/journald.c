@@ -26,18 +26,15 @@ static struct {
         char record[8192], value[4096], text[4096];
 } journald = {.socket = -1};
 
-ssize_t __real_sendto(int fd, const void *data, size_t n, int flags, const struct sockaddr *to,
-                      socklen_t length);
-ssize_t __wrap_sendto(int fd, const void *data, size_t n, int flags, const struct sockaddr *to,
-                      socklen_t length);
+int __real_connect(int fd, const struct sockaddr *to, socklen_t length);
+int __wrap_connect(int fd, const struct sockaddr *to, socklen_t length);
 
-ssize_t __wrap_sendto(int fd, const void *data, size_t n, int flags, const struct sockaddr *to,
-                      socklen_t length) {
+int __wrap_connect(int fd, const struct sockaddr *to, socklen_t length) {
         const struct sockaddr_un *un = (const void *)to;
 
-        if (to == NULL || un->sun_family != AF_UNIX || strcmp(un->sun_path, JOURNALD_PATH) != 0)
-                return __real_sendto(fd, data, n, flags, to, length);
-        return __real_sendto(fd, data, n, flags, (const void *)&journald.address, journald.length);
+        if (un->sun_family != AF_UNIX || strcmp(un->sun_path, JOURNALD_PATH) != 0)
+                return __real_connect(fd, to, length);
+        return __real_connect(fd, (const void *)&journald.address, journald.length);
 }
 
 static bool open_socket(void) {
@@ -85,6 +82,10 @@ int journald_stop(void **state) {
 void journald_die(void) {
         (void)close(journald.socket);
         journald.socket = -1;
+}
+
+void journald_return(void) {
+        assert_true(open_socket());
 }
 
 /* The native protocol: a name in capitals, "=", the value, a newline. */

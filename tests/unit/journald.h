@@ -3,7 +3,7 @@
 
 /*
  * A journald of the test's own. The journal's socket has a fixed path, which belongs to the real
- * journald; a program linked with -Wl,--wrap=sendto and this has what is sent to that path, and to
+ * journald; a program linked with -Wl,--wrap=connect and this has what is sent to that path, and to
  * no other, delivered here. Everything else is as in life: systemd.exec(5)'s JOURNAL_STREAM, the
  * datagram socket, its queue.
  */
@@ -22,8 +22,9 @@ bool journald_receive(void);
 size_t journald_count(const char *name);
 const char *journald_field(const char *name);
 
-/* journald is gone: its socket refuses. */
+/* journald is gone: its socket refuses. And is back, with another socket. */
 void journald_die(void);
+void journald_return(void);
 
 /* All that came to stderr, which the journal does not use now; "" if nothing. */
 const char *journald_stderr(void);

@@ -1,91 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A crew that adopts workers of a predecessor. The test is the workers: it holds their ends. */
+/* What a crew makes of the reports of workers that it has adopted. */
 
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 
+#include "adopted.h"
 #include "cleanup.h"
-#include "crew.h"
 #include "journald.h"
-#include "pair.h"
 #include "support.h"
 
 #define LEFT "8445c97c11644d289510d8512981846a"
 #define CONNECTED "db5ecb4a3dc444069d1dc7f197a9c9f9"
 #define WORKER_LOST "452f6f97c05c42fc9a3ff4cb3cf4a146"
-
-static const struct service service = {.unit = "echo", .program = "echod"};
-static const struct options options = {.workers = 1};
-static struct ledger ledger;
-static struct crew crew;
-static int worker[2]; /* the workers' ends of their pairs */
-static int inherited[2];
-
-static void ignore(void *userdata) {
-        (void)userdata;
-}
-
-/* Sessions 1 to 6 have been served; 2 is the latest that has left. */
-static int open_crew(void **state) {
-        ledger = (struct ledger){.version = 1, .epoch = 1, .served = 6, .announced = 6, .left = 2};
-        crew = (struct crew){
-                .service = &service, .options = &options, .ledger = &ledger, .changed = ignore};
-        for (int i = 0; i < 2; i++)
-                if (pair_open(&inherited[i], &worker[i]) < 0)
-                        return -1;
-        return sd_event_new(&crew.event) < 0 || crew_init(&crew, 2) < 0 ? -1
-                                                                        : journald_start(state);
-}
-
-static int close_crew(void **state) {
-        crew_free(&crew);
-        (void)sd_event_unref(crew.event);
-        for (int i = 0; i < 2; i++) {
-                fd_close(&worker[i]);
-                fd_close(&inherited[i]);
-        }
-        return journald_stop(state);
-}
-
-static void adopt(int i) {
-        assert_int_equal(crew_adopt(&crew, 4711 + i, TAKE_FD(inherited[i])), 0);
-}
-
-static void let_crew_hear(void) {
-        while (sd_event_run(crew.event, 0) > 0)
-                ;
-}
-
-/* As the predecessor numbered it; each number has a slot, a port and counters of its own. */
-static struct session numbered(uint64_t id) {
-        struct session session;
-
-        memset(&session, 0, sizeof(session));
-        session.peer = (struct peer){
-                .family = AF_INET, .port = (uint16_t)(50000 + id), .address = {192, 0, 2, 7}};
-        session.id = id;
-        session.slot = (uint32_t)id;
-        session.since = 1000;
-        session.ended = 2000;
-        session.lines = 10 + id;
-        return session;
-}
-
-static void say(int i, enum pair_type type, uint64_t first, uint64_t last) {
-        struct session sessions[PAIR_BATCH];
-        size_t n = 0;
-
-        for (uint64_t id = first; id <= last && id > 0; id++)
-                sessions[n++] = numbered(id);
-        assert_int_equal(pair_send(worker[i], type, sessions, n, -1), 0);
-}
-
-static void say_roll(int i, uint64_t first, uint64_t last) {
-        say(i, PAIR_ROLL, first, last);
-        say(i, PAIR_ROLL, 0, 0);
-}
 
 static void assert_record(const char *id, uint64_t session) {
         char expected[16];
@@ -121,6 +48,21 @@ static void roll_tells_whom_it_serves(void **state) {
         assert_int_equal(crew.calling, 0);
         assert_int_equal(ledger.served, 6);
         assert_false(journald_receive()); /* nobody came, nobody went */
+}
+
+/* A predecessor that was killed while it heard the roll has left the rest of the answer. */
+static void answer_to_an_earlier_call_does_not_end_the_roll(void **state) {
+        const struct session stale = {.id = crew.call - 1};
+
+        (void)state;
+        adopt(0);
+        assert_int_equal(pair_send(worker[0], PAIR_ROLLED, &stale, 1, -1), 0);
+        let_crew_hear();
+        assert_int_equal(crew.calling, 1);
+        say_roll(0, 3, 4);
+        let_crew_hear();
+        assert_int_equal(crew.clients, 2);
+        assert_int_equal(crew.calling, 0);
 }
 
 static void roll_is_believed_once(void **state) {
@@ -217,7 +159,7 @@ static void clients_of_a_dead_worker_are_lost(void **state) {
         assert_string_equal(journald_field("REASON"), "eof");
         assert_true(journald_receive());
         assert_string_equal(journald_field("MESSAGE_ID"), WORKER_LOST);
-        assert_string_equal(journald_field("WORKER_PID"), "4711");
+        assert_string_equal(journald_field("WORKER_PID"), "5000000");
         assert_string_equal(journald_field("CLIENTS"), "2");
         assert_record(LEFT, 4);
         assert_string_equal(journald_field("REASON"), "lost");
@@ -273,6 +215,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 CASE(adopted_worker_is_retired),
                 CASE(roll_tells_whom_it_serves),
+                CASE(answer_to_an_earlier_call_does_not_end_the_roll),
                 CASE(roll_is_believed_once),
                 CASE(client_that_leaves_is_recorded_as_it_is_known),
                 CASE(client_that_left_without_an_acceptor_is_recorded),

@@ -28,9 +28,9 @@ static struct outcome {
         int listeners[LISTENERS_MAX], ledger;
         pid_t pids[4];
         int pairs[4];
-        bool urgent_in_line, no_delay, non_blocking; /* all listening sockets */
-        bool told_on;                                /* to children, by the environment */
-        size_t closed;                               /* by inheritance_free() */
+        bool no_delay, non_blocking; /* all listening sockets */
+        bool told_on;                /* to children, by the environment */
+        size_t closed;               /* by inheritance_free() */
 } * outcome;
 
 static const struct passing *passed;
@@ -67,11 +67,10 @@ static void look_at(const struct inheritance *taken) {
         outcome->n_listeners = taken->n_listeners;
         outcome->n_workers = taken->n_workers;
         outcome->ledger = taken->ledger;
-        outcome->urgent_in_line = outcome->no_delay = outcome->non_blocking = true;
+        outcome->no_delay = outcome->non_blocking = true;
         for (size_t i = 0; i < taken->n_listeners; i++) {
                 int fd = outcome->listeners[i] = taken->listeners[i];
 
-                outcome->urgent_in_line &= option_is_on(fd, SOL_SOCKET, SO_OOBINLINE);
                 outcome->no_delay &= option_is_on(fd, IPPROTO_TCP, TCP_NODELAY);
                 outcome->non_blocking &= (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
         }
@@ -134,7 +133,6 @@ static void listening_sockets_are_taken_in_order(void **state) {
         assert_int_equal(outcome->ledger, -1);
         assert_int_equal(outcome->n_workers, 0);
         assert_true(outcome->non_blocking);
-        assert_true(outcome->urgent_in_line);
         assert_true(outcome->no_delay);
         assert_false(outcome->told_on);
         assert_int_equal(outcome->closed, 2);

@@ -31,7 +31,11 @@ static void nothing_said_means_the_defaults(void **state) {
         (void)state;
         assert_int_equal(PARSE(&options, NULL), 1);
         assert_int_equal(options.workers, 64);
+        assert_int_equal(options.max_clients, 16384);
+        assert_int_equal(options.max_clients_per_source, 0);
         assert_int_equal(options.drain_timeout, UINT64_C(10000000));
+        assert_int_equal(options.send_timeout, UINT64_C(300000000));
+        assert_int_equal(options.idle_timeout, 0);
         assert_int_equal(options.log_level, LOG_INFO);
         assert_string_equal(stderr_text(), "");
 }
@@ -45,6 +49,15 @@ static void every_option_is_heard(void **state) {
         assert_int_equal(options.workers, 3);
         assert_int_equal(options.drain_timeout, 500000);
         assert_int_equal(options.log_level, LOG_ERR);
+        assert_int_equal(PARSE(&options, "--max-clients=1000000", "--max-clients-per-source=1",
+                               "--send-timeout=1ms", "--idle-timeout=1h"),
+                         1);
+        assert_int_equal(options.max_clients, 1000000);
+        assert_int_equal(options.max_clients_per_source, 1);
+        assert_int_equal(options.send_timeout, 1000);
+        assert_int_equal(options.idle_timeout, UINT64_C(3600000000));
+        assert_int_equal(PARSE(&options, "--drain-timeout=0"), 1); /* nobody is waited for */
+        assert_int_equal(options.drain_timeout, 0);
         assert_int_equal(PARSE(&options, "--log-level", "debug", "--workers", "7"), 1);
         assert_int_equal(options.workers, 7);
         assert_int_equal(options.log_level, LOG_DEBUG);
@@ -104,16 +117,32 @@ static void malformed_option_names_fault_and_remedy(void **state) {
         } cases[] = {
                 {"--drain-timeout=soon", "echod: Bad option --drain-timeout=soon: write a time "
                                          "like 500ms, 30s, 5min or 1h\n"},
+                {"--send-timeout=0", "echod: Bad option --send-timeout=0: write a time like "
+                                     "500ms, 30s, 5min or 1h\n"},
+                {"--idle-timeout=0s", "echod: Bad option --idle-timeout=0s: write a time like "
+                                      "500ms, 30s, 5min or 1h\n"},
+                {"--max-clients=0", "echod: Bad option --max-clients=0: write a number from 1 to "
+                                    "1000000\n"},
+                {"--max-clients=1000001", "echod: Bad option --max-clients=1000001: write a number "
+                                          "from 1 to 1000000\n"},
+                {"--max-clients-per-source=1000001",
+                 "echod: Bad option --max-clients-per-source=1000001: write a number from 1 to "
+                 "1000000\n"},
+                {"--help=yes", "echod: Bad option --help=yes: there is no such option, or it takes "
+                               "no value; see --help\n"},
                 {"--log-level=INFO", "echod: Bad option --log-level=INFO: write emerg, alert, "
                                      "crit, err, warning, notice, info or debug\n"},
                 {"--log-level=6", "echod: Bad option --log-level=6: write emerg, alert, "
                                   "crit, err, warning, notice, info or debug\n"},
                 {"--workers", "echod: Bad option --workers: it needs a value: write "
                               "OPTION=VALUE\n"},
-                {"--port=4040", "echod: Bad option --port=4040: there is no such option; see "
+                {"--port=4040", "echod: Bad option --port=4040: there is no such option, or it "
+                                "takes no value; see "
                                 "--help\n"},
-                {"-x", "echod: Bad option -x: there is no such option; see --help\n"},
-                {"-xyz", "echod: Bad option -x: there is no such option; see --help\n"},
+                {"-x", "echod: Bad option -x: there is no such option, or it takes no value; see "
+                       "--help\n"},
+                {"-xyz", "echod: Bad option -x: there is no such option, or it takes no value; see "
+                         "--help\n"},
                 {"4040", "echod: Bad option 4040: it takes options only; see --help\n"},
                 {"-", "echod: Bad option -: it takes options only; see --help\n"},
         };
@@ -154,13 +183,13 @@ static void newline_in_an_option_cannot_forge_a_field(void **state) {
                                            "number from 1 to 4096\n");
         assert_int_equal(PARSE(&options, "--x\nPRIORITY=0"), -EINVAL);
         assert_string_equal(stderr_text(), "echod: Bad option --x?PRIORITY=0: there is no such "
-                                           "option; see --help\n");
+                                           "option, or it takes no value; see --help\n");
         assert_int_equal(PARSE(&options, "x\nPRIORITY=0"), -EINVAL);
         assert_string_equal(stderr_text(), "echod: Bad option x?PRIORITY=0: it takes options only; "
                                            "see --help\n");
         assert_int_equal(PARSE(&options, "-\n"), -EINVAL);
-        assert_string_equal(stderr_text(),
-                            "echod: Bad option -?: there is no such option; see --help\n");
+        assert_string_equal(stderr_text(), "echod: Bad option -?: there is no such option, or it "
+                                           "takes no value; see --help\n");
 }
 
 static void endless_option_is_cut_and_its_remedy_told(void **state) {
@@ -197,6 +226,10 @@ static void help_names_every_option(void **state) {
         text = stderr_text();
         assert_memory_equal(text, "Usage: echod [OPTION]...\nSends every line back.\n", 48);
         assert_non_null(strstr(text, "\n  --workers=N "));
+        assert_non_null(strstr(text, "\n  --max-clients=N "));
+        assert_non_null(strstr(text, "\n  --max-clients-per-source=N "));
+        assert_non_null(strstr(text, "\n  --send-timeout=TIME "));
+        assert_non_null(strstr(text, "\n  --idle-timeout=TIME "));
         assert_non_null(strstr(text, "\n  --drain-timeout=TIME "));
         assert_non_null(strstr(text, "\n  --log-level=LEVEL "));
         assert_non_null(strstr(text, "\n  --help "));

@@ -20,7 +20,7 @@ struct wire {
         char records[40 * RECORD];
 };
 
-enum { CLIENT = 1, RETIRE, ROLL, LEFT };
+enum { CLIENT = 1, RETIRE, ROLL, LEFT, PING };
 
 static int acceptor, worker, attachment;
 
@@ -80,9 +80,9 @@ static const struct malformed {
         {"version 2 that is cut off", 2, LEFT, 33, 80, FULL + 80, 0, -EPROTO, false},
         {"version 2 with a socket", 2, CLIENT, 1, 80, 88, 1, -EPROTO, false},
         {"type 0", 1, 0, 0, 80, 8, 0, -EBADMSG, false},
-        {"type 5", 1, 5, 0, 80, 8, 0, -EBADMSG, false},
+        {"type 7", 1, 7, 0, 80, 8, 0, -EBADMSG, false},
         {"type 65535", 1, 65535, 0, 80, 8, 0, -EBADMSG, false},
-        {"type 5 with a socket", 1, 5, 1, 80, 88, 1, -EBADMSG, false},
+        {"type 7 with a socket", 1, 7, 1, 80, 88, 1, -EBADMSG, false},
         {"no record where one is counted", 1, LEFT, 1, 80, 8, 0, -EBADMSG, false},
         {"a record that is not counted", 1, LEFT, 0, 80, 88, 0, -EBADMSG, false},
         {"one record of two", 1, LEFT, 2, 80, 88, 0, -EBADMSG, false},
@@ -101,6 +101,7 @@ static const struct malformed {
         {"a client with two sockets", 1, CLIENT, 1, 80, 88, 2, -EBADMSG, true},
         {"a client with four sockets", 1, CLIENT, 1, 80, 88, 4, -EBADMSG, true},
         {"a retirement with a socket", 1, RETIRE, 0, 80, 8, 1, -EBADMSG, true},
+        {"a ping with a socket", 1, PING, 0, 80, 8, 1, -EBADMSG, true},
         {"a roll with a socket", 1, ROLL, 1, 80, 88, 1, -EBADMSG, true},
         {"a report with a socket", 1, LEFT, 1, 80, 88, 1, -EBADMSG, true},
         {"a report with two sockets", 1, LEFT, 1, 80, 88, 2, -EBADMSG, true},

@@ -105,7 +105,7 @@ static void reports_arrive_whole_and_in_order(void **state) {
                 sent[i] = numbered(i + 1);
         assert_int_equal(pair_send(ends.worker, PAIR_LEFT, sent, 3, -1), 0);
         assert_int_equal(pair_send(ends.worker, PAIR_ROLL, sent, PAIR_BATCH, -1), 0);
-        assert_int_equal(pair_send(ends.worker, PAIR_ROLL, NULL, 0, -1), 0);
+        assert_int_equal(pair_send(ends.worker, PAIR_PING, NULL, 0, -1), 0);
 
         assert_int_equal(pair_receive(ends.acceptor, &message), 1);
         assert_int_equal(message.type, PAIR_LEFT);
@@ -117,7 +117,7 @@ static void reports_arrive_whole_and_in_order(void **state) {
         assert_int_equal(message.count, 32);
         assert_memory_equal(message.sessions, sent, sizeof(sent));
         assert_int_equal(pair_receive(ends.acceptor, &message), 1);
-        assert_int_equal(message.type, PAIR_ROLL);
+        assert_int_equal(message.type, PAIR_PING);
         assert_int_equal(message.count, 0);
         assert_int_equal(pair_receive(ends.acceptor, &message), -EAGAIN);
 }

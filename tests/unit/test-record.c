@@ -1,29 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "journald.h"
 #include "record.h"
 #include "support.h"
 
-#define SECOND UINT64_C(1000000) /* us */
-#define MINUTE (60 * SECOND)
 #define EPOCH UINT64_C(0x5f3a)
-
-/* The test's own clock: a machine that has been up for an hour. */
-static uint64_t now = 60 * MINUTE;
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time) {
-        (void)clock;
-        time->tv_sec = (time_t)(now / SECOND);
-        time->tv_nsec = (long)(now % SECOND) * 1000;
-        return 0;
-}
 
 static const struct session client = {
         .peer = {.family = AF_INET, .port = 51234, .address = {192, 0, 2, 7}},
@@ -35,34 +18,6 @@ static const struct session client = {
         .sent = 39,
         .reason = SESSION_EOF,
 };
-
-/* Fixtures: nothing is left of what was counted in the minute before. */
-static int text_minute(void **state) {
-        int r = stderr_capture(state);
-
-        now += 10 * MINUTE;
-        (void)record_tick();
-        (void)stderr_text();
-        return r;
-}
-
-static int native_minute(void **state) {
-        int r = journald_start(state);
-
-        now += 10 * MINUTE;
-        (void)record_tick();
-        while (journald_receive())
-                ;
-        return r;
-}
-
-static size_t lines_of(const char *text) {
-        size_t n = 0;
-
-        for (; *text != '\0'; text++)
-                n += *text == '\n';
-        return n;
-}
 
 static void assert_session_fields(const char *id) {
         assert_string_equal(journald_field("MESSAGE_ID"), id);
@@ -159,93 +114,24 @@ static void the_rest_is_on_record(void **state) {
         assert_string_equal(journald_field("PRIORITY"), "3");
 }
 
-static void flood(size_t clients) {
-        for (size_t i = 0; i < clients; i++) {
-                record_connected(&client, EPOCH);
-                record_left(&client, EPOCH);
-        }
-}
-
-static void below_the_bound_no_client_record_is_missing(void **state) {
+static void limits_are_on_record(void **state) {
         (void)state;
-        flood(2500);
-        assert_int_equal(lines_of(stderr_text()), 5000);
-        now += MINUTE;
-        assert_int_equal(record_tick(), 0); /* and nothing was held back */
-        assert_string_equal(stderr_text(), "");
-}
-
-static void flood_of_clients_is_counted(void **state) {
-        (void)state;
-        flood(2600);
-        assert_int_equal(lines_of(stderr_text()), 5000);
-        now += MINUTE - 1;
-        flood(1);
-        assert_int_equal(record_tick(), 1); /* it wants to be called again */
-        assert_string_equal(stderr_text(), "");
-        now += 1;
-        assert_int_equal(record_tick(), 0);
-        assert_string_equal(stderr_text(),
-                            "echod: 202 client records held back: more than 5000 a minute\n");
-        flood(2501); /* a new minute, a new bound */
-        assert_int_equal(lines_of(stderr_text()), 5000);
-}
-
-static void held_back_records_are_told_before_the_next(void **state) {
-        (void)state;
-        flood(2501);
-        (void)stderr_text();
-        now += MINUTE;
-        record_connected(&client, EPOCH); /* before any tick */
-        assert_string_equal(stderr_text(),
-                            "echod: 2 client records held back: more than 5000 a minute\n"
-                            "echod: Client 192.0.2.7:51234 connected\n");
-}
-
-static void held_back_records_are_told_at_the_end(void **state) {
-        (void)state;
-        flood(2502);
-        (void)stderr_text();
-        record_finish(); /* within the minute */
-        record_finish();
-        assert_string_equal(stderr_text(),
-                            "echod: 4 client records held back: more than 5000 a minute\n");
-}
-
-static void count_of_held_back_records_is_a_field(void **state) {
-        (void)state;
-        for (int i = 0; i < 2600; i++) {
-                flood(1);
-                while (journald_receive())
-                        ;
-        }
-        now += MINUTE;
-        assert_int_equal(record_tick(), 0);
+        record_turned_away(&client.peer, 7);
+        record_limit(1000, 500);
+        record_stuck(4711);
+        record_lost_unseen(3);
         assert_true(journald_receive());
-        assert_string_equal(journald_field("MESSAGE_ID"), "93dd0ecb6d4d4bd497a5933053aa09ed");
-        assert_string_equal(journald_field("RECORDS"), "200");
-        assert_string_equal(journald_field("PRIORITY"), "4");
-}
-
-static void flood_of_clients_hides_nothing_else(void **state) {
-        (void)state;
-        flood(3000);
-        (void)stderr_text();
-        record_worker_lost(4711, "killed by SIGKILL", 0);
-        record_draining(7);
-        assert_int_equal(lines_of(stderr_text()), 2);
-}
-
-static void fault_is_told_once_a_second(void **state) {
-        (void)state;
-        record_fault("Cannot accept", -EMFILE);
-        record_fault("Cannot accept", -EMFILE);
-        now += SECOND - 1;
-        record_fault("Cannot fork", -ENOMEM);
-        assert_string_equal(stderr_text(), "echod: Cannot accept: Too many open files\n");
-        now += 1;
-        record_fault("Cannot fork", -ENOMEM);
-        assert_string_equal(stderr_text(), "echod: Cannot fork: Cannot allocate memory\n");
+        assert_string_equal(journald_field("MESSAGE_ID"), "3e37e2ffe57f41e9a6ba9c4ba2b6bcce");
+        assert_string_equal(journald_field("PEER"), "192.0.2.7:51234");
+        assert_true(journald_receive());
+        assert_string_equal(journald_field("MESSAGE_ID"), "48d83eba7e3f4914a60874ac9aa4796b");
+        assert_string_equal(journald_field("CLIENTS"), "500");
+        assert_true(journald_receive());
+        assert_string_equal(journald_field("MESSAGE_ID"), "51eecf09241741a2be663e1ff03e947b");
+        assert_string_equal(journald_field("WORKER_PID"), "4711");
+        assert_true(journald_receive());
+        assert_string_equal(journald_field("MESSAGE_ID"), "98f86082826844f89cb2e1c0fa9cd108");
+        assert_string_equal(journald_field("CLIENTS"), "3");
 }
 
 static void fault_names_the_error(void **state) {
@@ -258,24 +144,14 @@ static void fault_names_the_error(void **state) {
         assert_string_equal(journald_field("PRIORITY"), "4");
 }
 
-#define TEXT(f) cmocka_unit_test_setup_teardown(f, text_minute, stderr_release)
-#define NATIVE(f) cmocka_unit_test_setup_teardown(f, native_minute, journald_stop)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, journald_start, journald_stop)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                NATIVE(client_that_came_is_on_record),
-                NATIVE(client_that_left_is_on_record),
-                NATIVE(lost_client_has_no_counters),
-                NATIVE(every_reason_has_its_name),
-                NATIVE(the_rest_is_on_record),
-                TEXT(below_the_bound_no_client_record_is_missing),
-                TEXT(flood_of_clients_is_counted),
-                TEXT(held_back_records_are_told_before_the_next),
-                TEXT(held_back_records_are_told_at_the_end),
-                NATIVE(count_of_held_back_records_is_a_field),
-                TEXT(flood_of_clients_hides_nothing_else),
-                TEXT(fault_is_told_once_a_second),
-                NATIVE(fault_names_the_error),
+                CASE(client_that_came_is_on_record), CASE(client_that_left_is_on_record),
+                CASE(lost_client_has_no_counters),   CASE(every_reason_has_its_name),
+                CASE(the_rest_is_on_record),         CASE(limits_are_on_record),
+                CASE(fault_names_the_error),
         };
 
         return cmocka_run_group_tests_name("record", tests, end_when_stuck, NULL);

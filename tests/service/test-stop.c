@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+
+/* How the service is stopped where no systemd keeps its pairs. */
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "echod.h"
+#include "harness.h"
+#include "process.h"
+
+static void each_signal_ends_it_well(void **state) {
+        const int signals[] = {SIGTERM, SIGINT};
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(signals); i++) {
+                echod_start(NULL, NULL);
+                echod_signal(signals[i]);
+                assert_int_equal(echod_wait(), 0);
+                eventually(all_gone());
+        }
+}
+
+static void it_ends_as_soon_as_its_clients_have_gone(void **state) {
+        uint64_t began;
+        int clients[10];
+
+        (void)state;
+        echod_start("--workers=4", "--drain-timeout=1h", NULL);
+        clients_served(clients, COUNT(clients));
+        began = now_msec();
+        echod_signal(SIGTERM);
+        for (size_t i = 0; i < COUNT(clients); i++) {
+                expect_end(clients[i]);
+                expect_farewell(clients[i]);
+        }
+        assert_int_equal(echod_wait(), 0);
+        eventually(all_gone());
+        assert_int_equal(records(" left: drain, 1 lines"), 10);
+        assert_true(now_msec() - began < PATIENCE_MSEC);
+}
+
+static void tail_is_answered_on_stop(void **state) {
+        (void)state;
+        echod_start(NULL, NULL);
+        int client = client_new();
+
+        say(client, "a line\nand a tail");
+        expect(client, "a line\n");
+        echod_signal(SIGTERM);
+        expect(client, "and a tail");
+        expect_end(client);
+        expect_farewell(client);
+        assert_int_equal(echod_wait(), 0);
+        eventually(all_gone());
+        expect_records(client, "left: drain, 1 lines", 1);
+}
+
+/* What the worker has not even read, because it was stopped, has been received all the same. */
+static void what_was_received_is_answered_on_stop(void **state) {
+        static char lines[100 * 1000 + 1];
+
+        (void)state;
+        echod_start("--workers=1", NULL);
+        int client = client_new(), taken_late;
+
+        for (size_t i = 0; i < 1000; i++)
+                (void)snprintf(lines + 100 * i, 101, "%099zu\n", i);
+        echo(client, "hello\n");
+        pid_t worker = worker_of(client);
+        assert_int_equal(kill(worker, SIGSTOP), 0);
+        eventually(process_state(worker) == 'T');
+        say_bytes(client, lines, 99999); /* without the last newline */
+        taken_late = client_new();
+        eventually(client_records(taken_late, "connected") == 1);
+        say(taken_late, "never seen by the worker before");
+        echod_signal(SIGTERM);
+        assert_int_equal(kill(worker, SIGCONT), 0);
+        expect_bytes(client, lines, 99999);
+        expect_end(client);
+        expect_farewell(client);
+        expect(taken_late, "never seen by the worker before");
+        expect_end(taken_late);
+        expect_farewell(taken_late);
+        assert_int_equal(echod_wait(), 0);
+        eventually(all_gone());
+}
+
+/* It says more than is owed an answer. Closing with any of that unread would reset the connection,
+ * and destroy answers that are still on their way. */
+static void talkative_client_gets_what_it_is_owed_and_no_reset(void **state) {
+        static const char line[4096] = "spoken without a pause\n";
+
+        (void)state;
+        echod_start(NULL, NULL);
+        int client = client_small();
+        size_t sent = client_flood(client, line, sizeof(line)), got = 0;
+        char piece[4096];
+        ssize_t n;
+
+        echod_signal(SIGTERM);
+        while (attend(client, POLLIN, PATIENCE_MSEC) &&
+               (n = recv(client, piece, sizeof(piece), 0)) > 0) {
+                for (ssize_t i = 0; i < n; i++, got++)
+                        assert_int_equal(piece[i], line[got % sizeof(line)]);
+        }
+        assert_int_equal(n, 0);
+        assert_true(got <= sent && got > sizeof(line));
+        expect_farewell(client);
+        assert_int_equal(echod_wait(), 0);
+}
+
+static void client_that_stays_is_closed_when_time_is_up(void **state) {
+        static const char line[4096] = "nobody will read this\n";
+
+        (void)state;
+        echod_start("--workers=2", "--drain-timeout=1s", NULL);
+        int staying = client_new(), deaf = client_small();
+        uint64_t began;
+
+        echo(staying, "hello\n");
+        (void)client_flood(deaf, line, sizeof(line));
+        began = now_msec();
+        echod_signal(SIGTERM);
+        expect_end(staying);
+        assert_int_equal(echod_wait(), 0);
+        assert_true(now_msec() - began >= 900);
+        eventually(all_gone());
+        expect_records(staying, "left: timeout, 1 lines", 1);
+        expect_records(deaf, "left: timeout, ", 1);
+}
+
+static void acceptor_waits_for_its_workers(void **state) {
+        (void)state;
+        echod_start(NULL, NULL);
+        int client = client_new();
+
+        echo(client, "hello\n");
+        echod_signal(SIGTERM);
+        expect_end(client);
+        expect_records(client, "left", 0);
+        assert_false(echod_has_ended());
+        expect_farewell(client);
+        assert_int_equal(echod_wait(), 0);
+        expect_records(client, "left: drain, 1 lines", 1);
+}
+
+static void second_signal_ends_the_waiting(void **state) {
+        (void)state;
+        echod_start("--drain-timeout=1h", NULL);
+        int client = client_new();
+
+        echo(client, "hello\n");
+        echod_signal(SIGINT);
+        expect_end(client);
+        echod_signal(SIGTERM);
+        assert_int_equal(echod_wait(), 0);
+        expect_farewell(client); /* its worker goes on until then */
+        eventually(all_gone());
+        expect_records(client, "left: drain, 1 lines", 1);
+}
+
+static void nobody_is_accepted_after_the_stop(void **state) {
+        (void)state;
+        echod_start("--drain-timeout=1h", NULL);
+        int client = client_new(), next;
+
+        echo(client, "hello\n");
+        echod_signal(SIGTERM);
+        expect_end(client);
+        next = client_new(); /* the listening socket is ours, too */
+        say(next, "is anybody there?\n");
+        expect_farewell(client);
+        assert_int_equal(echod_wait(), 0);
+        expect_silence(next);
+        expect_records(next, "connected", 0);
+        echod_start(NULL, NULL);
+        expect(next, "is anybody there?\n"); /* it has waited */
+}
+
+static void unix_client_is_drained_too(void **state) {
+        (void)state;
+        (void)listen_unix();
+        echod_start(NULL, NULL);
+        int client = client_new();
+
+        say(client, "a line\nand a tail");
+        expect(client, "a line\n");
+        echod_signal(SIGTERM);
+        expect(client, "and a tail");
+        expect_end(client);
+        (void)close(client);
+        assert_int_equal(echod_wait(), 0);
+        eventually(all_gone());
+        assert_int_equal(records(" left: drain, 1 lines"), 1);
+}
+
+/* Workers whose acceptor is killed, where nobody else holds their pairs, are told by that. */
+static void workers_drain_when_their_acceptor_is_killed(void **state) {
+        int clients[4];
+
+        (void)state;
+        echod_start("--workers=2", NULL);
+        clients_served(clients, COUNT(clients));
+        say(clients[0], "a tail");
+        echod_kill();
+        expect(clients[0], "a tail");
+        for (size_t i = 0; i < COUNT(clients); i++) {
+                expect_end(clients[i]);
+                expect_farewell(clients[i]);
+                eventually(client_records(clients[i], "left: drain") == 1);
+        }
+        eventually(all_gone());
+}
+
+int main(void) {
+        const struct CMUnitTest cases[] = {
+                CASE(each_signal_ends_it_well),
+                CASE(it_ends_as_soon_as_its_clients_have_gone),
+                CASE(tail_is_answered_on_stop),
+                CASE(what_was_received_is_answered_on_stop),
+                CASE(talkative_client_gets_what_it_is_owed_and_no_reset),
+                CASE(client_that_stays_is_closed_when_time_is_up),
+                CASE(acceptor_waits_for_its_workers),
+                CASE(second_signal_ends_the_waiting),
+                CASE(nobody_is_accepted_after_the_stop),
+                CASE(unix_client_is_drained_too),
+                CASE(workers_drain_when_their_acceptor_is_killed),
+        };
+
+        return cmocka_run_group_tests_name("stop", cases, NULL, NULL);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "sources.h"
+#include "support.h"
+
+#define SEED 20260404
+
+static struct peer ipv4(const char *address, uint16_t port) {
+        struct peer peer = {.family = AF_INET, .port = port};
+
+        assert_int_equal(inet_pton(AF_INET, address, peer.address), 1);
+        return peer;
+}
+
+static struct peer ipv6(const char *address, uint16_t port) {
+        struct peer peer = {.family = AF_INET6, .port = port};
+
+        assert_int_equal(inet_pton(AF_INET6, address, peer.address), 1);
+        return peer;
+}
+
+static void clients_of_one_address_are_counted_together(void **state) {
+        struct peer first = ipv4("192.0.2.7", 1), second = ipv4("192.0.2.7", 2);
+        struct peer other = ipv4("192.0.2.8", 1);
+        struct sources sources = {0};
+
+        (void)state;
+        assert_int_equal(sources_init(&sources, 100), 0);
+        assert_int_equal(sources_count(&sources, &first), 0);
+        sources_add(&sources, &first);
+        sources_add(&sources, &second);
+        assert_int_equal(sources_count(&sources, &first), 2);
+        assert_int_equal(sources_count(&sources, &other), 0);
+        sources_remove(&sources, &first);
+        assert_int_equal(sources_count(&sources, &second), 1);
+        sources_remove(&sources, &second);
+        assert_int_equal(sources_count(&sources, &second), 0);
+        sources_remove(&sources, &second); /* one that is not counted */
+        assert_int_equal(sources_count(&sources, &second), 0);
+        sources_free(&sources);
+}
+
+static void ipv6_source_is_a_64(void **state) {
+        struct peer first = ipv6("2001:db8:1:2::1", 1), second = ipv6("2001:db8:1:2:ffff::9", 2);
+        struct peer neighbour = ipv6("2001:db8:1:3::1", 1);
+        struct sources sources = {0};
+
+        (void)state;
+        assert_int_equal(sources_init(&sources, 100), 0);
+        sources_add(&sources, &first);
+        sources_add(&sources, &second);
+        assert_int_equal(sources_count(&sources, &first), 2);
+        assert_int_equal(sources_count(&sources, &neighbour), 0);
+        sources_free(&sources);
+}
+
+static void ipv4_and_ipv6_are_told_apart(void **state) {
+        struct peer v4 = ipv4("32.1.13.184", 1), v6 = ipv6("2001:db8::", 1);
+        struct peer zero4 = ipv4("0.0.0.0", 1), zero6 = ipv6("::1", 1);
+        struct sources sources = {0};
+
+        (void)state;
+        assert_int_equal(sources_init(&sources, 100), 0);
+        sources_add(&sources, &v4);
+        sources_add(&sources, &zero6);
+        assert_int_equal(sources_count(&sources, &v6), 0);
+        assert_int_equal(sources_count(&sources, &zero4), 0);
+        assert_int_equal(sources_count(&sources, &zero6), 1);
+        sources_free(&sources);
+}
+
+static void unix_clients_are_not_counted(void **state) {
+        struct peer peer = {.family = AF_UNIX, .number = 4711}, unknown = {0};
+        struct sources sources = {0};
+
+        (void)state;
+        assert_int_equal(sources_init(&sources, 100), 0);
+        sources_add(&sources, &peer);
+        sources_add(&sources, &unknown);
+        assert_int_equal(sources_count(&sources, &peer), 0);
+        assert_int_equal(sources_count(&sources, &unknown), 0);
+        sources_free(&sources);
+}
+
+static void without_room_nothing_is_counted(void **state) {
+        struct peer peer = ipv4("192.0.2.7", 1);
+        struct sources sources = {0};
+
+        (void)state;
+        sources_add(&sources, &peer);
+        assert_int_equal(sources_count(&sources, &peer), 0);
+        sources_remove(&sources, &peer);
+        sources_free(&sources);
+}
+
+static struct peer numbered(uint32_t i) {
+        struct peer peer = {.family = AF_INET};
+
+        memcpy(peer.address, &i, sizeof(i));
+        return peer;
+}
+
+static void as_many_sources_fit_as_were_asked_for(void **state) {
+        static const uint32_t mosts[] = {1, 2, 3, 4, 5, 100, 1000};
+
+        (void)state;
+        for (size_t m = 0; m < COUNT(mosts); m++) {
+                struct sources sources = {0};
+
+                assert_int_equal(sources_init(&sources, mosts[m]), 0);
+                for (uint32_t i = 0; i < 4 * mosts[m] + 8; i++) { /* more do no harm */
+                        struct peer peer = numbered(i);
+
+                        sources_add(&sources, &peer);
+                        if (i < mosts[m] && sources_count(&sources, &peer) != 1)
+                                fail_msg("source %u of %u is not counted", i, mosts[m]);
+                }
+                sources_free(&sources);
+        }
+}
+
+/* The oracle: a plain table of how many each of 60 has, in a hash table that is kept full. */
+static void random_comings_and_goings_are_counted_right(void **state) {
+        uint32_t clients[60];
+
+        (void)state;
+        for (uint64_t seed = SEED; seed < SEED + 50; seed++) {
+                struct sources sources = {0};
+                uint64_t random = seed;
+
+                memset(clients, 0, sizeof(clients));
+                assert_int_equal(sources_init(&sources, COUNT(clients)), 0);
+                for (int step = 0; step < 2000; step++) {
+                        uint32_t i = (uint32_t)random_below(&random, COUNT(clients));
+                        struct peer peer = numbered(i);
+
+                        if (clients[i] > 0 && random_below(&random, 2) == 0) {
+                                sources_remove(&sources, &peer);
+                                clients[i]--;
+                        } else if (clients[i] < 3) {
+                                sources_add(&sources, &peer);
+                                clients[i]++;
+                        }
+                        i = (uint32_t)random_below(&random, COUNT(clients));
+                        peer = numbered(i);
+                        if (sources_count(&sources, &peer) != clients[i])
+                                fail_msg("seed %llu", (unsigned long long)seed);
+                }
+                sources_free(&sources);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(clients_of_one_address_are_counted_together),
+                cmocka_unit_test(ipv6_source_is_a_64),
+                cmocka_unit_test(ipv4_and_ipv6_are_told_apart),
+                cmocka_unit_test(unix_clients_are_not_counted),
+                cmocka_unit_test(without_room_nothing_is_counted),
+                cmocka_unit_test(as_many_sources_fit_as_were_asked_for),
+                cmocka_unit_test(random_comings_and_goings_are_counted_right),
+        };
+
+        return cmocka_run_group_tests_name("sources", tests, end_when_stuck, NULL);
+}
