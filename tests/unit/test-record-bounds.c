@@ -122,6 +122,18 @@ static void held_back_records_are_told_at_the_end(void **state) {
                             "echod: 4 client records held back: more than 5000 a minute\n");
 }
 
+static void what_waits_is_written_at_the_end(void **state) {
+        size_t heard = 0;
+
+        (void)state;
+        flood(500); /* more than journald's queue holds, less than its backlog */
+        while (journald_receive())
+                heard++;
+        assert_in_range(heard, 1, 999);
+        record_finish();
+        assert_true(journald_receive());
+}
+
 static void count_of_held_back_records_is_a_field(void **state) {
         (void)state;
         for (int i = 0; i < 2600; i++) {
@@ -218,6 +230,7 @@ int main(void) {
                 TEXT(flood_of_clients_is_counted),
                 TEXT(held_back_records_are_told_before_the_next),
                 TEXT(held_back_records_are_told_at_the_end),
+                NATIVE(what_waits_is_written_at_the_end),
                 NATIVE(count_of_held_back_records_is_a_field),
                 TEXT(flood_of_clients_hides_nothing_else),
                 TEXT(clients_turned_away_are_client_records),
