@@ -47,6 +47,11 @@ static void tick_within(struct acceptor *acceptor, uint64_t usec) {
         arm(acceptor->tick, when);
 }
 
+static void replenish(struct acceptor *acceptor) {
+        if (!acceptor->starting && crew_is_short(&acceptor->crew))
+                (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
+}
+
 static void turn_away(struct acceptor *acceptor) {
         acceptor->crew.ledger->refused++;
         acceptor->status_due = true;
@@ -68,8 +73,7 @@ static bool hand_over(struct acceptor *acceptor) {
         if (r == -EUSERS)
                 turn_away(acceptor);
         fd_close(&acceptor->waiting);
-        if (crew_is_short(crew))
-                (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
+        replenish(acceptor);
         if (crew->clients >= crew->options->max_clients) {
                 listen_set(acceptor, false); /* until on_crew_changed() finds a place free */
                 acceptor->full = true;
@@ -132,7 +136,7 @@ static void start_listening(struct acceptor *acceptor) {
         if (acceptor->inherited->n_workers > 0)
                 record_adopted(acceptor->inherited->n_workers, acceptor->crew.clients);
         crew_reckon(&acceptor->crew);
-        (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
+        replenish(acceptor);
         resume(acceptor);
         tell_status(acceptor, true);
 }
@@ -146,14 +150,18 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
                 start_listening(acceptor); /* without the ones that do not answer */
         else
                 resume(acceptor);
+        replenish(acceptor);
         return 0;
 }
 
 static int on_replenish(sd_event_source *source, void *userdata) {
         struct acceptor *acceptor = userdata;
 
-        if (crew_is_short(&acceptor->crew) && crew_hire(&acceptor->crew))
+        if (!crew_is_short(&acceptor->crew))
+                return 0;
+        if (crew_hire(&acceptor->crew))
                 return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+        arm(acceptor->retry, clock_usec(CLOCK_MONOTONIC) + RETRY);
         return 0;
 }
 
@@ -171,7 +179,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         again |= record_tick() || acceptor->status_due;
         if (journal_flush())
                 tick_within(acceptor, FLUSH);
-        (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
+        replenish(acceptor);
         if (again)
                 tick_within(acceptor, TICK);
         else if (acceptor->crew.clients > 0)
@@ -188,6 +196,7 @@ static void on_crew_changed(void *userdata) {
 
         acceptor->status_due = true;
         tick_within(acceptor, TICK);
+        replenish(acceptor);
         if (acceptor->stopping && acceptor->crew.hired == 0)
                 (void)sd_event_exit(acceptor->event, 0);
         else if (acceptor->starting ? acceptor->crew.calling == 0

@@ -152,33 +152,43 @@ void crew_reckon(struct crew *crew) {
         ledger->ended += ledger->served - known;
 }
 
-int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        struct crew_worker *worker = userdata;
+/* It is gone, and all that it said has been heard. */
+static int finish(struct crew_worker *worker) {
         struct crew *crew = worker->crew;
-        bool failed = info->si_code != CLD_EXITED || info->si_status != 0;
-        char how[64];
-        int r;
+        bool served = worker->idle_since > 0 || worker->roster.count > 0;
 
-        (void)source;
-        do /* all that it still said */
-                r = hear(worker);
-        while (r == 1 || r == -EPROTO || r == -EBADMSG || r == -ECONNRESET);
-        if (info->si_code == CLD_EXITED)
-                (void)snprintf(how, sizeof(how), "exited with status %d", info->si_status);
-        else
-                (void)snprintf(how, sizeof(how), "killed by SIG%s", sigabbrev_np(info->si_status));
-        if (failed && worker->idle_since == 0 && worker->roster.count == 0) /* it never served */
+        if (worker->failed && !served) /* forking the next one at once would hardly help */
                 crew->rest_until = clock_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
-        if (failed || worker->roster.count > 0)
-                lose(worker, how);
+        if (worker->failed || worker->roster.count > 0)
+                lose(worker, worker->how);
         crew_dismiss(worker);
         crew->changed(crew->userdata);
         return 0;
 }
 
+int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
+        struct crew_worker *worker = userdata;
+        int r;
+
+        (void)source;
+        worker->failed = info->si_code != CLD_EXITED || info->si_status != 0;
+        if (info->si_code == CLD_EXITED)
+                (void)snprintf(worker->how, sizeof(worker->how), "exited with status %d",
+                               info->si_status);
+        else
+                (void)snprintf(worker->how, sizeof(worker->how), "killed by SIG%s",
+                               sigabbrev_np(info->si_status));
+        do
+                r = hear(worker);
+        while (r == 1 || r == -EPROTO || r == -EBADMSG || r == -ECONNRESET);
+        if (r == 0)
+                return finish(worker);
+        /* It has said more than can be heard for now. */
+        return sd_event_source_set_enabled(worker->reports, SD_EVENT_ON);
+}
+
 int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         struct crew_worker *worker = userdata;
-        struct crew *crew = worker->crew;
         int r;
 
         (void)fd;
@@ -188,20 +198,16 @@ int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userda
                         crew_retire(worker);
         }
         r = hear(worker);
-        if (r != 0) {
-                /* What cannot be read, though there is something, is left until the next tick. */
-                if (worker->failures >= CREW_FAILURES) {
-                        record_fault("Cannot hear a worker", r);
-                        (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
-                }
-                crew_settle(worker);
-                return 0;
+        if (r == 0) {
+                if (worker->exit == NULL || worker->how[0] != '\0')
+                        return finish(worker);
+                return sd_event_source_set_enabled(source, SD_EVENT_OFF); /* how is told next */
         }
-        if (worker->exit != NULL) /* its exit is told too, and how */
-                return sd_event_source_set_enabled(source, SD_EVENT_OFF);
-        if (worker->roster.count > 0)
-                lose(worker, "not our child, so its status is unknown");
-        crew_dismiss(worker);
-        crew->changed(crew->userdata);
+        /* What cannot be heard, though there is something, is left until the next tick. */
+        if (worker->failures >= CREW_FAILURES) {
+                record_fault("Cannot hear a worker", r);
+                (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        }
+        crew_settle(worker);
         return 0;
 }

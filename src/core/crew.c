@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,7 +18,7 @@
 #include "record.h"
 #include "worker.h"
 
-#define REST USEC_PER_SEC
+#define REST (100 * USEC_PER_MSEC)
 
 uint32_t crew_choose(const uint32_t *load, uint32_t n) {
         uint32_t best = n, least = CREW_NOT_NOW;
@@ -119,6 +120,7 @@ int crew_adopt(struct crew *crew, pid_t pid, int pair) {
                 return r;
         worker->pidfd = pidfd_open(pid, 0); /* its number is good as long as its pair is open */
         worker->stored = worker->calling = true;
+        (void)snprintf(worker->how, sizeof(worker->how), "not our child, its status is unknown");
         crew->stored++;
         crew->calling++;
         crew_retire(worker);
@@ -216,6 +218,8 @@ static int offer(struct crew_worker *worker, struct session *session, int fd) {
                               roster_find(&worker->roster, session->slot, session->id));
                 worker->blocked = r == -EAGAIN;
                 worker->retired = is_gone(r);
+                if (worker->retired) /* if it does live, it leaves */
+                        (void)shutdown(worker->pair, SHUT_WR);
         }
         crew_settle(worker);
         return r;

@@ -38,6 +38,8 @@ struct crew_worker {
         int pidfd;             /* of an adopted one, else -1 */
         unsigned failures;     /* to hear it, in a row */
         uint64_t pinged;       /* us */
+        char how[48];          /* how its process ended; empty: it has not */
+        bool failed;           /* ... and not as it should */
         bool stuck;            /* it has left something unread for STUCK */
         bool stored;           /* the store has a copy of our end */
         bool blocked;          /* its pair is full: it does not read */
@@ -113,8 +115,8 @@ void crew_free(struct crew *crew);
 void crew_reckon(struct crew *crew);
 
 /* Between crew.c, crew-reports.c and crew-care.c: */
-int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *worker);
-int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *worker);
+int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata);
 void crew_settle(struct crew_worker *worker);  /* state has changed: works out load and events */
 void crew_dismiss(struct crew_worker *worker); /* it is gone: frees it */
 void crew_retire(struct crew_worker *worker);

@@ -103,7 +103,15 @@ static size_t compose(char *out, size_t size, int priority, const char *text) {
 static bool keep(const char *data, size_t n) {
         if (journal.backlog == NULL)
                 journal.backlog = malloc(JOURNAL_BACKLOG); /* takes memory as it is written to */
-        if (journal.backlog == NULL || sizeof(n) + n > JOURNAL_BACKLOG - journal.end)
+        if (journal.backlog == NULL)
+                return false;
+        if (sizeof(n) + n > JOURNAL_BACKLOG - journal.end) {
+                memmove(journal.backlog, journal.backlog + journal.start,
+                        journal.end - journal.start);
+                journal.end -= journal.start;
+                journal.start = 0;
+        }
+        if (sizeof(n) + n > JOURNAL_BACKLOG - journal.end)
                 return false;
         memcpy(journal.backlog + journal.end, &n, sizeof(n));
         memcpy(journal.backlog + journal.end + sizeof(n), data, n);

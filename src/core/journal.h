@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#define JOURNAL_BACKLOG (2 * 1024 * 1024)
+#define JOURNAL_BACKLOG (2 << 20)
 
 #define JOURNAL_RECORDS_LOST "a82e113d30cf4301a8b2276a01fdc4bc" /* MESSAGE_ID */
 

@@ -23,8 +23,9 @@ struct ledger {
 };
 
 /*
- * Maps the ledger in fd (which stays the caller's), or, with fd -1 or one that holds something
- * else, a new one, which is put into the store. NULL: out of memory or descriptors; see errno.
+ * Maps the inherited ledger (the descriptor stays the caller's) or, with -1 or a descriptor of
+ * something else, a new one, which is put into the store. NULL: out of memory or descriptors; see
+ * errno.
  */
-struct ledger *ledger_open(int fd);
+struct ledger *ledger_open(int inherited);
 void ledger_close(struct ledger *ledger);

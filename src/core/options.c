@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,17 +127,18 @@ static int apply(struct options *options, size_t i, const char *value) {
 
 /* Whatever getopt_long(3) stumbled over: optopt holds a short option, argv the rest. */
 static int refuse_word(int result, const char *word) {
+        bool short_option = optopt > (int)N_OPTIONS; /* below are the val of long ones */
         char letter[] = {'-', (char)optopt, '\0'};
 
         if (result == ':')
                 return refuse(word, NULL, "it needs a value: write OPTION=VALUE");
-        return refuse(optopt != 0 ? letter : word, NULL,
+        return refuse(short_option ? letter : word, NULL,
                       "there is no such option, or it takes no value; see --help");
 }
 
 int options_parse(struct options *options, const struct service *service, int argc, char **argv) {
         struct option words[N_OPTIONS + 1] = {0};
-        int c, index, r = 1;
+        int c, r = 1;
 
         *options = (struct options){
                 .workers = 64,
@@ -148,16 +150,18 @@ int options_parse(struct options *options, const struct service *service, int ar
         for (size_t i = 0; i < N_OPTIONS; i++)
                 words[i] = (struct option){
                         table[i].name, table[i].argument != NULL ? required_argument : no_argument,
-                        NULL, 0};
+                        NULL, (int)i + 1}; /* each its own, or an ambiguous abbreviation passes */
 
         opterr = 0;
         optind = 0; /* so that a test can parse more than once */
-        while (r == 1 && (c = getopt_long(argc, argv, ":", words, &index)) != -1) {
-                if (c != 0)
+        while (r == 1 && (c = getopt_long(argc, argv, ":", words, NULL)) != -1) {
+                size_t i = (size_t)c - 1;
+
+                if (c == '?' || c == ':')
                         return refuse_word(c, argv[optind - 1]);
-                if (table[index].parse != NULL) {
-                        r = apply(options, (size_t)index, optarg);
-                } else if (strcmp(table[index].name, "help") == 0) {
+                if (table[i].parse != NULL) {
+                        r = apply(options, i, optarg);
+                } else if (strcmp(table[i].name, "help") == 0) {
                         show_help(service);
                         return 0;
                 } else {

@@ -22,6 +22,7 @@
 
 #define EXIT_USAGE 2
 #define OWN_FILES 16
+#define FAILURES_MAX 1000
 
 /* systemd starts a service that failed again at once, for ever; a mistake in its configuration is
  * not worth more than twelve attempts (and records) a minute. */
@@ -62,6 +63,23 @@ static int add_watchdog(sd_event *event) {
                       : sd_event_add_time(event, NULL, CLOCK_MONOTONIC, 0, 0, on_watchdog, &period);
 }
 
+/* sd_event_loop(3) ends with the first call that fails; the service does not, unless nothing works
+ * any more. */
+static int loop(sd_event *event) {
+        static const struct timespec breath = {.tv_nsec = 10000000};
+        int r = 0, failures = 0;
+
+        while (sd_event_get_state(event) != SD_EVENT_FINISHED && failures < FAILURES_MAX) {
+                r = sd_event_run(event, UINT64_MAX);
+                failures = r < 0 ? failures + 1 : 0;
+                if (r < 0) {
+                        record_fault("Cannot wait for events", r);
+                        (void)nanosleep(&breath, NULL);
+                }
+        }
+        return failures == 0 ? 0 : r;
+}
+
 /* Until here everything can still fail; from here on the service serves until it is told to stop.
  */
 static int serve(struct acceptor *acceptor) {
@@ -74,7 +92,7 @@ static int serve(struct acceptor *acceptor) {
         if (r >= 0)
                 r = acceptor_start(acceptor);
         if (r >= 0)
-                r = sd_event_loop(acceptor->event);
+                r = loop(acceptor->event);
         else
                 record_fault("Cannot start", r);
         acceptor_free(acceptor);

@@ -42,15 +42,15 @@ bool worker_say(struct worker *worker, enum pair_type type, const struct session
                 size_t count) {
         int r = pair_send(worker->pair, type, sessions, count, -1);
 
-        set_blocked(worker, r == -EAGAIN);
         worker->unheard |= r == -ECONNRESET;
-        worker->orphaned |= r < 0 && r != -EAGAIN;
+        worker->orphaned |= r == -EPIPE || r == -ECONNRESET;
+        set_blocked(worker, r < 0 && !worker->orphaned);
         if (worker->orphaned && type == PAIR_LEFT) {
                 worker_open_journal(worker);
                 for (size_t i = 0; i < count; i++)
                         record_left(&sessions[i], worker->epoch);
         }
-        return r != -EAGAIN;
+        return !worker->blocked;
 }
 
 void worker_forget_told(struct worker *worker) {
@@ -103,6 +103,8 @@ void worker_call_roll(struct worker *worker) {
         struct session batch[PAIR_BATCH];
         struct client *client, *first = LIST_FIRST(&worker->clients);
 
+        if (!LIST_EMPTY(&worker->ended)) /* whoever is in neither would be gone without a trace */
+                return;
         while (worker->rolling && first != NULL) {
                 size_t n = 0;
 

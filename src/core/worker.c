@@ -178,7 +178,7 @@ static void expire(struct worker *worker) {
 static int patience(const struct worker *worker) {
         uint64_t until = worker->look, now, left;
 
-        if (worker->draining && worker->deadline < until)
+        if (worker->draining && !LIST_EMPTY(&worker->clients) && worker->deadline < until)
                 until = worker->deadline;
         if (until == UINT64_MAX)
                 return -1;

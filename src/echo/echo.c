@@ -11,7 +11,9 @@ static void read_lines(struct client *client, struct lines *lines) {
         char *room;
         size_t n = lines_room(lines, &room);
 
-        client->session.lines += lines_push(lines, client_receive(client, room, n));
+        n = client_receive(client, room, n);
+        if (n > 0)
+                client->session.lines += lines_push(lines, n);
 }
 
 static void write_lines(struct client *client, struct lines *lines) {
