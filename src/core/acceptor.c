@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/epoll.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
 #include "cleanup.h"
@@ -18,7 +17,7 @@
 #define ROLL_TIMEOUT (500 * USEC_PER_MSEC) /* a stopped worker does not answer */
 #define RETRY (100 * USEC_PER_MSEC)
 #define TICK USEC_PER_SEC
-#define FLUSH (50 * USEC_PER_MSEC)
+#define SOON (50 * USEC_PER_MSEC)
 #define FAILURES_MAX 16
 
 static void arm(sd_event_source *timer, uint64_t when) {
@@ -110,8 +109,8 @@ static void resume(struct acceptor *acceptor) {
         listen_set(acceptor, !acceptor->full);
 }
 
-/* READY=1 comes with the first one, and must arrive: it may wait. */
-static void tell_status(struct acceptor *acceptor, bool ready) {
+/* READY=1 comes with the first one that systemd takes. */
+static void tell_status(struct acceptor *acceptor) {
         struct crew *crew = &acceptor->crew;
         char state[192], refused[48] = "";
 
@@ -120,10 +119,11 @@ static void tell_status(struct acceptor *acceptor, bool ready) {
                                crew->ledger->refused);
         (void)snprintf(state, sizeof(state),
                        "%sSTATUS=%zu clients%s, %" PRIu64 " served, %" PRIu64 " lost%s",
-                       ready ? "READY=1\n" : "", crew->clients,
+                       acceptor->ready ? "" : "READY=1\n", crew->clients,
                        acceptor->full ? " (no place left)" : "", crew->ledger->served,
                        crew->ledger->lost, refused);
-        acceptor->status_due = (ready ? sd_notify(0, state) : notify_send(state)) < 0;
+        acceptor->status_due = notify_send(state) < 0;
+        acceptor->ready |= !acceptor->status_due;
 }
 
 static void start_listening(struct acceptor *acceptor) {
@@ -138,7 +138,8 @@ static void start_listening(struct acceptor *acceptor) {
         crew_reckon(&acceptor->crew);
         replenish(acceptor);
         resume(acceptor);
-        tell_status(acceptor, true);
+        acceptor->status_due = true;
+        tick_within(acceptor, 0);
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -174,11 +175,11 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         acceptor->ticked = clock_usec(CLOCK_MONOTONIC);
         acceptor->tick_at = UINT64_MAX;
         if (acceptor->status_due && !acceptor->starting)
-                tell_status(acceptor, false);
+                tell_status(acceptor);
         again = crew_tick(&acceptor->crew);
         again |= record_tick() || acceptor->status_due;
-        if (journal_flush())
-                tick_within(acceptor, FLUSH);
+        if (journal_flush() || (!acceptor->ready && !acceptor->starting))
+                tick_within(acceptor, SOON);
         replenish(acceptor);
         if (again)
                 tick_within(acceptor, TICK);

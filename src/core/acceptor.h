@@ -31,6 +31,7 @@ struct acceptor {
         int waiting;           /* a client that no worker could take yet, or -1 */
         struct session client; /* the waiting one */
         unsigned failures;     /* to accept, in a row */
+        bool ready;            /* systemd knows that we serve */
         bool starting, stopping, full, status_due;
 };
 

@@ -94,33 +94,32 @@ static void heard(struct crew_worker *worker, const struct pair_message *message
                 heard_left(worker, &message->sessions[i]);
 }
 
-/* Returns as pair_peek() does. */
+static void heard_nonsense(struct crew_worker *worker, int error) {
+        record_fault(error == -EPROTO
+                             ? "A worker of another version is served to its end, uncounted"
+                             : "A worker sent a malformed message",
+                     error);
+        if (error != -EPROTO)
+                return;
+        worker->crew->uncounted = true;
+        worker->crew->calling -= worker->calling;
+        worker->calling = false;
+}
+
+/* Returns as pair_peek() does, or why the message could not be dropped: it comes again then. */
 static int hear(struct crew_worker *worker) {
         struct pair_message message;
-        int r = pair_peek(worker->pair, &message);
+        int r = pair_peek(worker->pair, &message), dropped = 0;
 
-        worker->failures = r < 0 ? worker->failures + 1 : 0;
-        switch (r) {
-        case 1:
+        if (r == 1)
                 heard(worker, &message);
-                pair_drop(worker->pair);
-                break;
-        case -EPROTO:
-                record_fault("A worker of another version is served to its end, uncounted", r);
-                worker->crew->uncounted = true;
-                pair_drop(worker->pair);
-                if (worker->calling) {
-                        worker->calling = false;
-                        worker->crew->calling--;
-                }
-                break;
-        case -EBADMSG:
-                record_fault("A worker sent a malformed message", r);
-                pair_drop(worker->pair);
-                break;
-        default:
-                break;
-        }
+        if (r == -EPROTO || r == -EBADMSG)
+                heard_nonsense(worker, r);
+        if (r == 1 || r == -EPROTO || r == -EBADMSG)
+                dropped = pair_drop(worker->pair);
+        if (dropped < 0)
+                r = dropped;
+        worker->failures = r < 0 ? worker->failures + 1 : 0;
         return r;
 }
 

@@ -132,11 +132,11 @@ int pair_peek(int pair, struct pair_message *message) {
         return receive(pair, message, NULL, MSG_PEEK);
 }
 
-void pair_drop(int pair) {
+int pair_drop(int pair) {
         char first;
 
         /* Of a SOCK_SEQPACKET message what is not asked for is gone. */
-        (void)recv(pair, &first, sizeof(first), MSG_DONTWAIT);
+        return recv(pair, &first, sizeof(first), MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 bool pair_is_heard(int pair) {

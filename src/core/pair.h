@@ -58,7 +58,7 @@ int pair_receive(int pair, struct pair_message *message);
  * leaves it to its successor. -EBADMSG and -EPROTO leave it, too.
  */
 int pair_peek(int pair, struct pair_message *message);
-void pair_drop(int pair);
+int pair_drop(int pair); /* 0 or -errno */
 
 /* Whether the other end is there and has read all that was sent. */
 bool pair_is_heard(int pair);

@@ -136,7 +136,7 @@ static void clients_are_served_while_systemd_does_not_listen(void **state) {
                 echo(clients[i], "still there\n");
 }
 
-static void start_waits_until_systemd_listens(void **state) {
+static void ready_is_told_once_systemd_listens(void **state) {
         (void)state;
         systemd_play();
         systemd_congest();
@@ -175,7 +175,7 @@ int main(void) {
                 CASE(watchdog_is_answered_under_load),
                 CASE(hung_acceptor_does_not_answer_the_watchdog),
                 CASE(clients_are_served_while_systemd_does_not_listen),
-                CASE(start_waits_until_systemd_listens),
+                CASE(ready_is_told_once_systemd_listens),
                 CASE(store_that_was_full_is_filled_later),
         };
 
