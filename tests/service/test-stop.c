@@ -2,10 +2,12 @@
 
 /* How the service is stopped where no systemd keeps its pairs. */
 
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -61,32 +63,44 @@ static void tail_is_answered_on_stop(void **state) {
         expect_records(client, "left: drain, 1 lines", 1);
 }
 
-/* What the worker has not even read, because it was stopped, has been received all the same. */
+static size_t unacknowledged(int client) {
+        int bytes = 0;
+
+        assert_int_equal(ioctl(client, SIOCOUTQ, &bytes), 0);
+        return (size_t)bytes;
+}
+
+/* What has arrived before its worker begins to drain, though it had read nothing of it. */
 static void what_was_received_is_answered_on_stop(void **state) {
-        static char lines[100 * 1000 + 1];
+        static char lines[500 * 100 + 1];
+        int clients[2], untaken;
 
         (void)state;
-        echod_start("--workers=1", NULL);
-        int client = client_new(), taken_late;
-
-        for (size_t i = 0; i < 1000; i++)
+        for (size_t i = 0; i < 500; i++)
                 (void)snprintf(lines + 100 * i, 101, "%099zu\n", i);
-        echo(client, "hello\n");
-        pid_t worker = worker_of(client);
+        echod_start("--workers=1", NULL);
+        clients_served(clients, COUNT(clients));
+        pid_t worker = worker_of(clients[0]);
         assert_int_equal(kill(worker, SIGSTOP), 0);
         eventually(process_state(worker) == 'T');
-        say_bytes(client, lines, 99999); /* without the last newline */
-        taken_late = client_new();
-        eventually(client_records(taken_late, "connected") == 1);
-        say(taken_late, "never seen by the worker before");
+        say_bytes(clients[0], lines, 49999); /* without the last newline */
+        untaken = client_new();
+        eventually(client_records(untaken, "connected") == 1);
+        say(untaken, "never seen by the worker before");
+        process_rest(echod_pid());
         echod_signal(SIGTERM);
+        process_rest(echod_pid()); /* it has told the worker to stop */
+        say_bytes(clients[1], lines, 49999);
+        eventually(unacknowledged(clients[1]) == 0);
         assert_int_equal(kill(worker, SIGCONT), 0);
-        expect_bytes(client, lines, 99999);
-        expect_end(client);
-        expect_farewell(client);
-        expect(taken_late, "never seen by the worker before");
-        expect_end(taken_late);
-        expect_farewell(taken_late);
+        for (size_t i = 0; i < COUNT(clients); i++) {
+                expect_bytes(clients[i], lines, 49999);
+                expect_end(clients[i]);
+                expect_farewell(clients[i]);
+        }
+        expect(untaken, "never seen by the worker before");
+        expect_end(untaken);
+        expect_farewell(untaken);
         assert_int_equal(echod_wait(), 0);
         eventually(all_gone());
 }

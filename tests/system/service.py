@@ -33,11 +33,6 @@ def main_pid(machine):
     return int(machine.show("echo.service", "MainPID"))
 
 
-def workers(machine):
-    """Pids of all worker processes, adopted ones too."""
-    return machine.processes("echod").keys() - {main_pid(machine)}
-
-
 def worker_of(machine, client):
     """The pid of the process that holds the other end of a client's connection."""
     port = client.getsockname()[1]

@@ -4,11 +4,11 @@
 import pytest
 
 from machine import eventually
-from service import ADOPTED, CONNECTED, LEFT, RECORDS_LOST, call, main_pid, records, status, workers
+from service import ADOPTED, CONNECTED, LEFT, RECORDS_LOST, call, main_pid, records, status
 from talkers import Talkers
 
 CROWD = 50
-SUCCESSOR_SECONDS = 1  # within which it is there
+SUCCESSOR_SECONDS = 5  # within which it is there even on a busy machine; RestartSec= and a start are 0.3 s
 
 
 def assert_complete(machine, talked):
@@ -33,8 +33,13 @@ def assert_complete(machine, talked):
 def assert_nobody_stays(machine, served):
     """Adopted workers leave with their last client: who is left are the acceptor's own spares."""
     eventually(lambda: status(machine) == f"0 clients, {served} served, 0 lost", "nobody there, none lost")
-    eventually(lambda: {machine.processes("echod")[pid] for pid in workers(machine)} == {main_pid(machine)},
-               "no adopted workers")
+    acceptor = main_pid(machine)
+
+    def only_spares():
+        parents = machine.processes("echod")
+        del parents[acceptor]
+        return set(parents.values()) == {acceptor}
+    eventually(only_spares, "no adopted workers")
 
 
 def kill(machine):
@@ -71,7 +76,7 @@ def test_talking_clients_outlive_an_acceptor_that_hangs(echo):
     crowd = Talkers(echo, CROWD)
     before = main_pid(echo)
     hang(echo)
-    assert call(echo) < 1 + SUCCESSOR_SECONDS  # this one waited for the watchdog in the backlog
+    assert call(echo) < SUCCESSOR_SECONDS  # this one waited for the watchdog in the backlog
     crowd.go_on()
     assert main_pid(echo) not in (0, before)
     assert echo.show("echo.service", "NRestarts") == "1"
