@@ -16,14 +16,16 @@
 /* Workers are stored under the name "worker-PID". */
 #define LISTENER_WORKER_NAME "worker-"
 
+struct stored_worker {
+        pid_t pid;
+        int pair;
+};
+
 struct inheritance {
         int listeners[LISTENERS_MAX];
         size_t n_listeners;
         int ledger; /* -1: none */
-        struct {
-                pid_t pid;
-                int pair;
-        } * workers;
+        struct stored_worker *workers;
         size_t n_workers;
 };
 

@@ -11,11 +11,13 @@
 
 #include "peer.h"
 
+struct source {
+        uint64_t key;
+        uint32_t clients; /* 0: a free entry */
+};
+
 struct sources {
-        struct source {
-                uint64_t key;
-                uint32_t clients; /* 0: a free entry */
-        } * entries;
+        struct source *entries;
         uint32_t mask; /* size - 1; a power of two */
         uint32_t used;
         uint64_t seed;

@@ -16,7 +16,7 @@
 #include "process.h"
 #include "systemd.h"
 
-#define BIT(signal) (UINT64_C(1) << ((signal)-1))
+#define BIT(signal) (UINT64_C(1) << (signal) >> 1)
 
 static bool contains(const ino_t *inodes, size_t n, ino_t inode) {
         for (size_t i = 0; i < n; i++)

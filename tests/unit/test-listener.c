@@ -22,7 +22,7 @@ struct passing {
 };
 
 /* What came of it, in memory that the child shares. */
-static struct outcome {
+struct outcome {
         int result;
         size_t n_listeners, n_workers;
         int listeners[LISTENERS_MAX], ledger;
@@ -31,7 +31,9 @@ static struct outcome {
         bool no_delay, non_blocking; /* all listening sockets */
         bool told_on;                /* to children, by the environment */
         size_t closed;               /* by inheritance_free() */
-} * outcome;
+};
+
+static struct outcome *outcome;
 
 static const struct passing *passed;
 
