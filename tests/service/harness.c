@@ -84,19 +84,24 @@ static void read_log(void) {
         harness.log[harness.log_length] = '\0';
 }
 
-bool attend(int fd, short events, int msec) {
+/* Waits once, and reads all that has come. Returns what came at fd. */
+static short attend_once(int fd, short events, int msec) {
         struct pollfd polled[STORE_MAX + 3] = {{fd, events, 0}, {harness.err, POLLIN, 0}};
         size_t n = 2 + systemd_polled(polled + 2, COUNT(polled) - 2);
-        uint64_t until = now_msec() + (uint64_t)msec;
+
+        (void)poll(polled, n, msec);
+        read_log();
+        systemd_read();
+        reap();
+        return polled[0].revents;
+}
+
+bool attend(int fd, short events, int msec) {
+        uint64_t until = now_msec() + (uint64_t)msec, now;
 
         do {
-                uint64_t now = now_msec();
-
-                (void)poll(polled, n, now < until ? (int)(until - now) : 0);
-                read_log();
-                systemd_read();
-                reap();
-                if (polled[0].revents != 0)
+                now = now_msec();
+                if (attend_once(fd, events, now < until ? (int)(until - now) : 0) != 0)
                         return true;
         } while (fd >= 0 && now_msec() < until);
         return false;
