@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""System calls made to fail, by strace."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+ATTACH_SECONDS = 5
+
+
+def options(faults):
+    """strace's options for [(call, errno, when)]; when as in strace(1): "1", "2", "3+"."""
+    words = ["-e", "signal=none", "-e", "trace=" + ",".join(call for call, _, _ in faults)]
+    for call, errno, when in faults:
+        words += ["-e", f"inject={call}:error={errno}:when={when}"]
+    return words
+
+
+class Injection:
+    """Calls of a running process fail while the with block lasts; with follow, of its new children too."""
+
+    def __init__(self, pid, faults, follow=False):
+        self.count = 0
+        self.children = set()  # in which something was injected, with follow
+        self._process = subprocess.Popen(
+            ["strace", *(["-f"] if follow else []), "-p", str(pid), *options(faults)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self._changed = threading.Condition()
+        self._attached = self._ended = False
+        self._text = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._attached or self._ended, ATTACH_SECONDS)
+        if not self._attached:
+            self.end()
+            raise AssertionError(f"strace cannot attach to {pid}: {''.join(self._text)}")
+
+    def _read(self):
+        for line in self._process.stderr:
+            with self._changed:
+                if len(self._text) < 50:
+                    self._text.append(line)
+                self._attached |= "attached" in line
+                self.count += "(INJECTED)" in line
+                if "(INJECTED)" in line and (child := re.match(r"\[pid +(\d+)\]", line)):
+                    self.children.add(int(child[1]))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def await_count(self, count, seconds):
+        with self._changed:
+            return self._changed.wait_for(lambda: self.count >= count or self._ended, max(0, seconds))
+
+    def end(self):
+        """Lets go of the process, and returns when it is free."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(ATTACH_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._process.stderr.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+
+def tracer_of(pid):
+    with contextlib.suppress(OSError):
+        found = re.search(r"^TracerPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
+
+
+def let_go(pid):
+    """Ends the tracer that a process was started under, and returns when the process is free."""
+    tracer = tracer_of(pid)
+    if tracer:
+        pidfd = os.pidfd_open(tracer)
+        signal.pidfd_send_signal(pidfd, signal.SIGINT)
+        ended, _, _ = select.select([pidfd], [], [], ATTACH_SECONDS)
+        os.close(pidfd)
+        assert ended, f"strace does not let go of {pid}"
