@@ -25,15 +25,18 @@ static void arm(sd_event_source *timer, uint64_t when) {
         (void)sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
-static void listen_set(struct acceptor *acceptor, bool on) {
-        for (size_t i = 0; i < acceptor->inherited->n_listeners; i++)
-                (void)sd_event_source_set_enabled(acceptor->listening[i],
-                                                  on ? SD_EVENT_ON : SD_EVENT_OFF);
+static int listen_set(struct acceptor *acceptor, bool on) {
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < acceptor->inherited->n_listeners; i++)
+                r = sd_event_source_set_enabled(acceptor->listening[i],
+                                                on ? SD_EVENT_ON : SD_EVENT_OFF);
+        return r;
 }
 
 /* Whatever is short (workers, descriptors, memory), clients wait in the backlog meanwhile. */
 static void pause_for(struct acceptor *acceptor, uint64_t usec) {
-        listen_set(acceptor, false);
+        (void)listen_set(acceptor, false);
         arm(acceptor->retry, clock_usec(CLOCK_MONOTONIC) + usec);
 }
 
@@ -74,7 +77,7 @@ static bool hand_over(struct acceptor *acceptor) {
         fd_close(&acceptor->waiting);
         replenish(acceptor);
         if (crew->clients >= crew->options->max_clients) {
-                listen_set(acceptor, false); /* until on_crew_changed() finds a place free */
+                (void)listen_set(acceptor, false); /* until on_crew_changed() finds a place free */
                 acceptor->full = true;
                 record_full(crew->clients);
         }
@@ -106,7 +109,8 @@ static void resume(struct acceptor *acceptor) {
         if (!acceptor->full && acceptor->waiting >= 0 && !hand_over(acceptor))
                 return;
         (void)sd_event_source_set_enabled(acceptor->retry, SD_EVENT_OFF);
-        listen_set(acceptor, !acceptor->full);
+        if (listen_set(acceptor, !acceptor->full) < 0)
+                pause_for(acceptor, RETRY);
 }
 
 /* READY=1 comes with the first one that systemd takes. */
@@ -188,6 +192,10 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+void acceptor_tick(struct acceptor *acceptor) {
+        arm(acceptor->tick, 0);
+}
+
 static bool has_place_again(const struct acceptor *acceptor) {
         return acceptor->full && acceptor->crew.clients < acceptor->crew.options->max_clients;
 }
@@ -219,7 +227,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         if (acceptor->crew.keeping || acceptor->stopping)
                 return sd_event_exit(acceptor->event, 0);
         acceptor->stopping = true;
-        listen_set(acceptor, false);
+        (void)listen_set(acceptor, false);
         crew_stop(&acceptor->crew);
         return 0;
 }
@@ -280,7 +288,7 @@ int acceptor_start(struct acceptor *acceptor) {
                 r = adopt_all(acceptor);
         if (r < 0)
                 return r;
-        listen_set(acceptor, false);
+        (void)listen_set(acceptor, false);
         arm(acceptor->retry,
             acceptor->crew.calling == 0 ? 0 : clock_usec(CLOCK_MONOTONIC) + ROLL_TIMEOUT);
         return 0;

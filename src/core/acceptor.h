@@ -39,5 +39,8 @@ struct acceptor {
  * SIGTERM, SIGINT and SIGCHLD are blocked already. Returns a negative errno if it cannot start. */
 int acceptor_start(struct acceptor *acceptor);
 
+/* To be called when the event loop has failed: a timer may not have been set. */
+void acceptor_tick(struct acceptor *acceptor);
+
 /* The event and what was inherited stay the caller's. */
 void acceptor_free(struct acceptor *acceptor);

@@ -24,7 +24,7 @@ static int refuse(int fd, const char *what, const char *advice) {
 
         (void)snprintf(text, sizeof(text), "Descriptor %d is %s", fd, what);
         record_refused(text, advice);
-        return -EINVAL;
+        return -ENOTCONN;
 }
 
 static int socket_option(int fd, int option) {

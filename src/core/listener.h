@@ -32,7 +32,8 @@ struct inheritance {
 /*
  * Takes over all that was passed. Listening sockets come back non-blocking, with urgent data in
  * line and Nagle's algorithm off, which the accepted ones inherit. Returns 0, or a negative errno
- * after a record that says what is wrong with what was passed: the service cannot start with it.
+ * after a record: -ENOTCONN if something is wrong with what was passed, so that the service cannot
+ * start with it.
  */
 int inheritance_take(struct inheritance *inheritance, const char *unit);
 

@@ -15,19 +15,19 @@ static struct {
         socklen_t length;
 } manager = {.socket = -1};
 
-bool notify_open(void) {
+int notify_open(void) {
         const char *path = getenv("NOTIFY_SOCKET");
         size_t length = path != NULL ? strlen(path) : 0;
 
         if (length < 2 || length > sizeof(manager.address.sun_path) - 1)
-                return false;
+                return 0;
         manager.address.sun_family = AF_UNIX;
         memcpy(manager.address.sun_path, path, length);
         if (path[0] == '@') /* abstract, unix(7) */
                 manager.address.sun_path[0] = '\0';
         manager.length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
         manager.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        return manager.socket >= 0;
+        return manager.socket >= 0 ? 1 : -errno;
 }
 
 static int send_state(const char *state, int fd) {

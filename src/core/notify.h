@@ -6,10 +6,9 @@
  * store. Unlike sd_notify() it never waits: it may be called from the accept path.
  */
 
-#include <stdbool.h>
-
-/* Whether systemd is there to be told; remembers where. To be called once, before the others. */
-bool notify_open(void);
+/* Remembers where to tell systemd. Returns 1, or 0 without systemd, or a negative errno. To be
+ * called once, before the others. */
+int notify_open(void);
 
 /* state: newline-separated assignments ("READY=1\nSTATUS=..."). Returns 0, -EAGAIN when systemd
  * does not read for now, or another negative errno. Without systemd it does nothing and returns 0.

@@ -65,7 +65,8 @@ static int add_watchdog(sd_event *event) {
 
 /* sd_event_loop(3) ends with the first call that fails; the service does not, unless nothing works
  * any more. */
-static int loop(sd_event *event) {
+static int loop(struct acceptor *acceptor) {
+        sd_event *event = acceptor->event;
         static const struct timespec breath = {.tv_nsec = 10000000};
         int r = 0, failures = 0;
 
@@ -75,6 +76,7 @@ static int loop(sd_event *event) {
                 if (r < 0) {
                         record_fault("Cannot wait for events", r);
                         (void)nanosleep(&breath, NULL);
+                        acceptor_tick(acceptor);
                 }
         }
         return failures == 0 ? 0 : r;
@@ -92,7 +94,7 @@ static int serve(struct acceptor *acceptor) {
         if (r >= 0)
                 r = acceptor_start(acceptor);
         if (r >= 0)
-                r = loop(acceptor->event);
+                r = loop(acceptor);
         else
                 record_fault("Cannot start", r);
         acceptor_free(acceptor);
@@ -111,13 +113,14 @@ static int run(const struct service *service, const struct options *options) {
 
         if (r < 0) {
                 inheritance_free(&inherited);
-                return misconfigured(EXIT_FAILURE);
+                return r == -ENOTCONN ? misconfigured(EXIT_FAILURE) : EXIT_FAILURE;
         }
-        acceptor.crew.keeping = notify_open();
-        acceptor.crew.ledger = ledger_open(inherited.ledger);
+        r = notify_open();
+        acceptor.crew.keeping = r > 0;
+        acceptor.crew.ledger = r < 0 ? NULL : ledger_open(inherited.ledger);
         if (acceptor.crew.ledger == NULL) {
+                record_fault(r < 0 ? "Cannot reach systemd" : "Cannot open the ledger", -errno);
                 r = -errno;
-                record_fault("Cannot open the ledger", r);
         } else {
                 block_signals();
                 r = serve(&acceptor);

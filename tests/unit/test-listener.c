@@ -207,13 +207,13 @@ static void wrong_socket_names_the_likely_mistake(void **state) {
         struct passing file = {.fds = {dup(STDERR_FILENO)}, .n = 1};
 
         (void)state;
-        assert_refused(&datagram, -EINVAL,
+        assert_refused(&datagram, -ENOTCONN,
                        "echod: Descriptor 3 is a datagram socket: write ListenStream= in the "
                        "socket unit, not ListenDatagram=\n");
-        assert_refused(&packets, -EINVAL,
+        assert_refused(&packets, -ENOTCONN,
                        "echod: Descriptor 3 is no stream socket: write ListenStream= in the socket "
                        "unit\n");
-        assert_refused(&file, -EINVAL,
+        assert_refused(&file, -ENOTCONN,
                        "echod: Descriptor 3 is no socket: pass listening sockets only; see "
                        "echod(8)\n");
 }
@@ -225,7 +225,7 @@ static void connected_socket_asks_for_accept_yes(void **state) {
         (void)state;
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
         passing.fds[1] = pair[0];
-        assert_refused(&passing, -EINVAL,
+        assert_refused(&passing, -ENOTCONN,
                        "echod: Descriptor 4 is a connected socket: is Accept=yes set in the socket "
                        "unit? It must be Accept=no\n");
         (void)close(pair[1]);
@@ -237,7 +237,7 @@ static void first_wrong_socket_is_the_only_one_told(void **state) {
         (void)state;
         passing.fds[0] = socket(AF_INET, SOCK_DGRAM, 0);
         passing.fds[1] = socket(AF_UNIX, SOCK_DGRAM, 0);
-        assert_refused(&passing, -EINVAL,
+        assert_refused(&passing, -ENOTCONN,
                        "echod: Descriptor 3 is a datagram socket: write ListenStream= in the "
                        "socket unit, not ListenDatagram=\n");
 }
@@ -253,7 +253,7 @@ static void as_many_sockets_fit_as_the_header_says(void **state) {
         assert_int_equal(outcome->n_listeners, 64);
         assert_int_equal(outcome->listeners[63], 66);
         passing.n = 65;
-        assert_refused(&passing, -EINVAL,
+        assert_refused(&passing, -ENOTCONN,
                        "echod: Descriptor 67 is one too many: pass at most 64 listening sockets\n");
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "manager.h"
@@ -11,7 +12,7 @@
 
 static void manager_hears_what_is_said(void **state) {
         (void)state;
-        assert_true(notify_open());
+        assert_int_equal(notify_open(), 1);
         assert_int_equal(notify_send("READY=1\nSTATUS=3 clients, 1204 served, 0 lost"), 0);
         assert_string_equal(manager_hear(NULL), "READY=1\nSTATUS=3 clients, 1204 served, 0 lost");
         assert_string_equal(manager_hear(NULL), "");
@@ -23,7 +24,7 @@ static void stored_descriptor_arrives_under_its_name(void **state) {
 
         (void)state;
         assert_int_equal(pipe(ends), 0);
-        assert_true(notify_open());
+        assert_int_equal(notify_open(), 1);
         assert_int_equal(notify_store("worker-4711", ends[0]), 0);
         assert_string_equal(manager_hear(&stored), "FDSTORE=1\nFDNAME=worker-4711");
         assert_int_equal(write(ends[1], "x", 1), 1);
@@ -38,7 +39,7 @@ static void manager_that_does_not_read_stops_nobody(void **state) {
         int r = 0, said = 0;
 
         (void)state;
-        assert_true(notify_open());
+        assert_int_equal(notify_open(), 1);
         for (; r == 0 && said < 100000; said++)
                 r = notify_send("STATUS=");
         assert_int_equal(r, -EAGAIN);
@@ -55,7 +56,7 @@ static void manager_at_a_path_is_found(void **state) {
         assert_non_null(mkdtemp(path));
         (void)snprintf(socket, sizeof(socket), "%s/notify", path);
         manager_listen(socket);
-        opened = notify_open() && notify_send("READY=1") == 0;
+        opened = notify_open() == 1 && notify_send("READY=1") == 0;
         (void)unlink(socket);
         (void)rmdir(path);
         assert_true(opened);
@@ -64,7 +65,7 @@ static void manager_at_a_path_is_found(void **state) {
 
 static void manager_that_has_gone_is_an_error(void **state) {
         (void)state;
-        assert_true(notify_open());
+        assert_int_equal(notify_open(), 1);
         manager_leave();
         assert_int_equal(notify_send("READY=1"), -ECONNREFUSED);
 }
@@ -78,17 +79,28 @@ static int open_nowhere(void *path) {
         return notify_open();
 }
 
+static int open_without_descriptors(void *unused) {
+        (void)unused;
+        (void)setrlimit(RLIMIT_NOFILE, &(struct rlimit){0});
+        return -notify_open();
+}
+
+static void manager_that_cannot_be_told_is_an_error(void **state) {
+        (void)state;
+        assert_int_equal(in_child(open_without_descriptors, NULL), EMFILE);
+}
+
 static void without_manager_nothing_is_opened(void **state) {
         char too_long[200];
 
         (void)state;
         memset(too_long, '@', sizeof(too_long) - 1);
         too_long[sizeof(too_long) - 1] = '\0';
-        assert_int_equal(in_child(open_nowhere, NULL), false);
-        assert_int_equal(in_child(open_nowhere, (void *)""), false);
-        assert_int_equal(in_child(open_nowhere, (void *)"@"), false);
-        assert_int_equal(in_child(open_nowhere, too_long), false);
-        assert_int_equal(in_child(open_nowhere, (void *)"@somewhere"), true);
+        assert_int_equal(in_child(open_nowhere, NULL), 0);
+        assert_int_equal(in_child(open_nowhere, (void *)""), 0);
+        assert_int_equal(in_child(open_nowhere, (void *)"@"), 0);
+        assert_int_equal(in_child(open_nowhere, too_long), 0);
+        assert_int_equal(in_child(open_nowhere, (void *)"@somewhere"), 1);
 }
 
 static void without_manager_all_is_well(void **state) {
@@ -108,6 +120,7 @@ int main(void) {
                 CASE(manager_that_does_not_read_stops_nobody),
                 CASE(manager_at_a_path_is_found),
                 CASE(manager_that_has_gone_is_an_error),
+                CASE(manager_that_cannot_be_told_is_an_error),
         };
 
         return cmocka_run_group_tests_name("notify", tests, end_when_stuck, NULL);
