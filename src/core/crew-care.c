@@ -36,9 +36,12 @@ void crew_sent(struct crew_worker *worker) {
 
 void crew_retire(struct crew_worker *worker) {
         struct session call = {.id = worker->crew->call};
+        int r;
 
         worker->retired = true;
-        worker->retire_unsent = pair_send(worker->pair, PAIR_RETIRE, &call, 1, -1) == -EAGAIN;
+        r = pair_send(worker->pair, PAIR_RETIRE, &call, 1, -1);
+        worker->retire_unsent = r < 0; /* crew_tick() tries again */
+        worker->blocked = r == -EAGAIN;
         crew_sent(worker);
         crew_settle(worker);
 }
@@ -60,20 +63,24 @@ static void end(struct crew_worker *worker, uint64_t now) {
         record_stuck(worker->pid);
         if (worker->pidfd >= 0)
                 (void)pidfd_send_signal(worker->pidfd, SIGKILL, NULL, 0);
-        else if (worker->exit != NULL) /* not waited for yet, so the number is still its own */
+        else if (worker->own) /* not waited for yet, so the number is still its own */
                 (void)kill(worker->pid, SIGKILL);
 }
 
 /* Returns whether it is to be looked at again soon. */
 static bool care(struct crew_worker *worker, uint64_t now) {
         if (worker->failures >= CREW_FAILURES) {
-                worker->failures = 0;
-                (void)sd_event_source_set_enabled(worker->reports, SD_EVENT_ON);
+                if (sd_event_source_set_enabled(worker->reports, SD_EVENT_ON) >= 0)
+                        worker->failures = 0;
                 return true;
         }
         if (crew_is_stuck(worker)) {
                 if (now - worker->unread_since >= HOPELESS)
                         end(worker, now);
+                return true;
+        }
+        if (worker->retire_unsent) {
+                crew_retire(worker);
                 return true;
         }
         if (worker->roster.count > 0 && now - worker->pinged >= CREW_PING) {

@@ -14,6 +14,8 @@
 #include "pair.h"
 #include "record.h"
 
+#define FAILED_REST (300 * USEC_PER_MSEC)
+
 /* A predecessor that was killed between handing a client over and recording it left that to us. */
 static void catch_up(struct crew *crew, const struct session *session) {
         struct ledger *ledger = crew->ledger;
@@ -151,46 +153,46 @@ void crew_reckon(struct crew *crew) {
         ledger->ended += ledger->served - known;
 }
 
+/* Whether its process has ended, and how: 1, 0 or -errno. An adopted one is systemd's to wait for.
+ */
+static int await_end(const struct crew_worker *worker, siginfo_t *how) {
+        *how = (siginfo_t){0};
+        if (!worker->own)
+                return 1;
+        if (waitid(P_PID, (id_t)worker->pid, how, WEXITED | WNOHANG) < 0)
+                return errno == ECHILD ? 1 : -errno;
+        return how->si_pid != 0;
+}
+
 /* It is gone, and all that it said has been heard. */
-static int finish(struct crew_worker *worker) {
+static int finish(struct crew_worker *worker, const siginfo_t *info) {
         struct crew *crew = worker->crew;
         bool served = worker->idle_since > 0 || worker->roster.count > 0;
+        bool killed = info->si_pid != 0 && info->si_code != CLD_EXITED;
+        bool failed = info->si_status != 0;
+        char how[48] = "not our child, its status is unknown";
 
-        if (worker->failed && !served) /* forking the next one at once would hardly help */
-                crew->rest_until = clock_usec(CLOCK_MONOTONIC) + USEC_PER_SEC;
-        if (worker->failed || worker->roster.count > 0)
-                lose(worker, worker->how);
+        if (killed)
+                (void)snprintf(how, sizeof(how), "killed by SIG%s", sigabbrev_np(info->si_status));
+        else if (info->si_pid != 0)
+                (void)snprintf(how, sizeof(how), "exited with status %d", info->si_status);
+        if (failed && !served) /* forking the next one at once would hardly help */
+                crew->rest_until = clock_usec(CLOCK_MONOTONIC) + FAILED_REST;
+        if (failed && !served && !killed)
+                record_fault("A worker could not start", -info->si_status);
+        else if (failed || worker->roster.count > 0)
+                lose(worker, how);
         crew_dismiss(worker);
         crew->changed(crew->userdata);
         return 0;
 }
 
-int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
-        struct crew_worker *worker = userdata;
-        int r;
-
-        (void)source;
-        worker->failed = info->si_code != CLD_EXITED || info->si_status != 0;
-        if (info->si_code == CLD_EXITED)
-                (void)snprintf(worker->how, sizeof(worker->how), "exited with status %d",
-                               info->si_status);
-        else
-                (void)snprintf(worker->how, sizeof(worker->how), "killed by SIG%s",
-                               sigabbrev_np(info->si_status));
-        do
-                r = hear(worker);
-        while (r == 1 || r == -EPROTO || r == -EBADMSG || r == -ECONNRESET);
-        if (r == 0)
-                return finish(worker);
-        /* It has said more than can be heard for now. */
-        return sd_event_source_set_enabled(worker->reports, SD_EVENT_ON);
-}
-
 int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         struct crew_worker *worker = userdata;
+        bool told = fd != worker->pair || worker->pidfd < 0;
+        siginfo_t how;
         int r;
 
-        (void)fd;
         if (revents & EPOLLOUT) {
                 worker->blocked = false;
                 if (worker->retire_unsent)
@@ -198,13 +200,20 @@ int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userda
         }
         r = hear(worker);
         if (r == 0) {
-                if (worker->exit == NULL || worker->how[0] != '\0')
-                        return finish(worker);
-                return sd_event_source_set_enabled(source, SD_EVENT_OFF); /* how is told next */
+                r = await_end(worker, &how);
+                if (r > 0)
+                        return finish(worker, &how);
+                worker->retired = true;
+                /* The pidfd tells the end, but a debugger may keep it from us even then. */
+                if (r == 0 && !told)
+                        r = sd_event_source_set_io_fd(source, worker->pidfd);
+                if (r < 0 || told)
+                        worker->failures = CREW_FAILURES;
         }
         /* What cannot be heard, though there is something, is left until the next tick. */
         if (worker->failures >= CREW_FAILURES) {
-                record_fault("Cannot hear a worker", r);
+                if (r < 0)
+                        record_fault("Cannot hear a worker", r);
                 (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
         }
         crew_settle(worker);

@@ -2,14 +2,11 @@
 #include "crew.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -58,11 +55,10 @@ void crew_forget(struct crew_worker *worker, struct session *session) {
 }
 
 void crew_settle(struct crew_worker *worker) {
-        bool waiting = worker->blocked || worker->retire_unsent;
-        uint32_t events = EPOLLIN | (waiting ? EPOLLOUT : 0);
+        uint32_t events = EPOLLIN | (worker->blocked ? EPOLLOUT : 0);
 
         (void)sd_event_source_set_io_events(worker->reports, events);
-        if (worker->place < worker->crew->options->workers)
+        if (worker->own)
                 worker->crew->load[worker->place] =
                         worker->retired || worker->blocked || worker->stuck ? CREW_NOT_NOW
                                                                             : worker->roster.count;
@@ -73,14 +69,13 @@ void crew_dismiss(struct crew_worker *worker) {
         struct crew *crew = worker->crew;
 
         crew->workers[worker->place] = NULL;
-        if (worker->place < crew->options->workers) {
+        if (worker->own) {
                 crew->load[worker->place] = CREW_NOT_NOW;
                 crew->hired--;
         }
         crew->stored -= worker->stored;
         crew->calling -= worker->calling;
         sd_event_source_disable_unref(worker->reports);
-        sd_event_source_disable_unref(worker->exit);
         fd_close(&worker->pair);
         fd_close(&worker->pidfd);
         roster_free(&worker->roster);
@@ -88,8 +83,7 @@ void crew_dismiss(struct crew_worker *worker) {
 }
 
 /* Enters a worker into the first free place from `first` on; takes the pair, even on failure. */
-static int enter(struct crew *crew, uint32_t first, pid_t pid, int pair,
-                 struct crew_worker **entered) {
+static int enter(struct crew *crew, uint32_t first, int pair, struct crew_worker **entered) {
         CLEANUP(fd_close) int owned = pair;
         struct crew_worker *worker = malloc(sizeof(*worker));
         int r;
@@ -98,8 +92,11 @@ static int enter(struct crew *crew, uint32_t first, pid_t pid, int pair,
                 return -ENOMEM;
         while (first < crew->size && crew->workers[first] != NULL)
                 first++;
-        *worker = (struct crew_worker){
-                .crew = crew, .pid = pid, .pair = owned, .pidfd = -1, .place = first};
+        *worker = (struct crew_worker){.crew = crew,
+                                       .pair = owned,
+                                       .pidfd = -1,
+                                       .place = first,
+                                       .own = first < crew->options->workers};
         r = sd_event_add_io(crew->event, &worker->reports, pair, EPOLLIN, crew_on_pair, worker);
         if (r < 0) {
                 free(worker);
@@ -107,20 +104,20 @@ static int enter(struct crew *crew, uint32_t first, pid_t pid, int pair,
         }
         (void)TAKE_FD(owned);
         crew->workers[first] = worker;
-        crew->hired += first < crew->options->workers;
+        crew->hired += worker->own;
         *entered = worker;
         return 0;
 }
 
 int crew_adopt(struct crew *crew, pid_t pid, int pair) {
         struct crew_worker *worker;
-        int r = enter(crew, crew->options->workers, pid, pair, &worker);
+        int r = enter(crew, crew->options->workers, pair, &worker);
 
         if (r < 0)
                 return r;
+        worker->pid = pid;
         worker->pidfd = pidfd_open(pid, 0); /* its number is good as long as its pair is open */
         worker->stored = worker->calling = true;
-        (void)snprintf(worker->how, sizeof(worker->how), "not our child, its status is unknown");
         crew->stored++;
         crew->calling++;
         crew_retire(worker);
@@ -134,26 +131,20 @@ static int hire(struct crew *crew, struct crew_worker **hired) {
         int r = pair_open(&ours, &its);
         pid_t pid;
 
+        if (r == 0)
+                r = enter(crew, 0, TAKE_FD(ours), hired);
         if (r < 0)
                 return r;
-        pid = fork();
-        if (pid < 0)
-                return -errno;
+        pid = fork(); /* after it nothing may fail, or nobody waits for the child */
         if (pid == 0)
                 worker_main(crew->service, crew->options, its, epoch);
-
-        r = enter(crew, 0, pid, TAKE_FD(ours), hired);
-        if (r == 0) {
-                r = sd_event_add_child(crew->event, &(*hired)->exit, pid, WEXITED, crew_on_exit,
-                                       *hired);
-                if (r < 0)
-                        crew_dismiss(*hired);
-        }
-        if (r < 0) { /* nobody would wait for it */
-                (void)kill(pid, SIGKILL);
-                (void)waitpid(pid, NULL, 0);
+        if (pid < 0) {
+                r = -errno;
+                crew_dismiss(*hired);
                 return r;
         }
+        (*hired)->pid = pid;
+        (*hired)->pidfd = pidfd_open(pid, 0);
         crew_settle(*hired);
         return 0;
 }
@@ -217,9 +208,12 @@ static int offer(struct crew_worker *worker, struct session *session, int fd) {
                 roster_remove(&worker->roster,
                               roster_find(&worker->roster, session->slot, session->id));
                 worker->blocked = r == -EAGAIN;
-                worker->retired = is_gone(r);
-                if (worker->retired) /* if it does live, it leaves */
-                        (void)shutdown(worker->pair, SHUT_WR);
+                if (is_gone(r)) {
+                        crew_retire(worker); /* if it does live, it leaves with its last client */
+                        worker->crew->rest_until = clock_usec(CLOCK_MONOTONIC) + REST;
+                        if (worker->roster.count == 0)
+                                (void)shutdown(worker->pair, SHUT_WR);
+                }
         }
         crew_settle(worker);
         return r;
@@ -228,7 +222,7 @@ static int offer(struct crew_worker *worker, struct session *session, int fd) {
 int crew_hand_over(struct crew *crew, struct session *session, int fd) {
         unsigned limit = crew->options->max_clients_per_source;
         struct crew_worker *worker;
-        int r;
+        int r = -EAGAIN;
 
         if (limit > 0 && sources_count(&crew->sources, &session->peer) >= limit)
                 return -EUSERS;
@@ -236,7 +230,7 @@ int crew_hand_over(struct crew *crew, struct session *session, int fd) {
         do { /* each refusal makes one worker less to choose from */
                 worker = choose(crew);
                 if (worker == NULL)
-                        return -EAGAIN;
+                        return r;
                 r = offer(worker, session, fd);
         } while (r == -EAGAIN || is_gone(r));
         if (r < 0)

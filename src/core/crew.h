@@ -30,16 +30,14 @@ struct crew_worker {
         pid_t pid;
         int pair;
         uint32_t place;           /* in crew->workers */
-        sd_event_source *reports; /* of the pair */
-        sd_event_source *exit;    /* NULL if adopted: not our child, its pair's hang-up tells */
+        sd_event_source *reports; /* of the pair; once that has hung up, of the pidfd */
         struct roster roster;
         uint64_t idle_since;   /* us; 0: it has, or never had, a client */
         uint64_t unread_since; /* us; when it was sent what it may not have read; 0: it has */
-        int pidfd;             /* of an adopted one, else -1 */
+        int pidfd;             /* -1: could not be opened */
         unsigned failures;     /* to hear it, in a row */
         uint64_t pinged;       /* us */
-        char how[48];          /* how its process ended; empty: it has not */
-        bool failed;           /* ... and not as it should */
+        bool own;              /* our child, not adopted */
         bool stuck;            /* it has left something unread for STUCK */
         bool stored;           /* the store has a copy of our end */
         bool blocked;          /* its pair is full: it does not read */
@@ -116,7 +114,6 @@ void crew_reckon(struct crew *crew);
 
 /* Between crew.c, crew-reports.c and crew-care.c: */
 int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userdata);
-int crew_on_exit(sd_event_source *source, const siginfo_t *info, void *userdata);
 void crew_settle(struct crew_worker *worker);  /* state has changed: works out load and events */
 void crew_dismiss(struct crew_worker *worker); /* it is gone: frees it */
 void crew_retire(struct crew_worker *worker);

@@ -139,6 +139,12 @@ int pair_drop(int pair) {
         return recv(pair, &first, sizeof(first), MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
+bool pair_is_hung_up(int pair) {
+        struct pollfd end = {.fd = pair};
+
+        return poll(&end, 1, 0) == 1 && (end.revents & POLLHUP) != 0;
+}
+
 bool pair_is_heard(int pair) {
         struct pollfd end = {.fd = pair};
         int unread;

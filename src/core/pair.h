@@ -60,5 +60,8 @@ int pair_receive(int pair, struct pair_message *message);
 int pair_peek(int pair, struct pair_message *message);
 int pair_drop(int pair); /* 0 or -errno */
 
+/* Whether the other end is gone, for a call that says so may be mistaken. */
+bool pair_is_hung_up(int pair);
+
 /* Whether the other end is there and has read all that was sent. */
 bool pair_is_heard(int pair);

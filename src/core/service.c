@@ -41,7 +41,6 @@ static void block_signals(void) {
         (void)sigemptyset(&set);
         (void)sigaddset(&set, SIGTERM);
         (void)sigaddset(&set, SIGINT);
-        (void)sigaddset(&set, SIGCHLD); /* sd_event_add_child(3) wants it */
         (void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 

@@ -42,8 +42,10 @@ bool worker_say(struct worker *worker, enum pair_type type, const struct session
                 size_t count) {
         int r = pair_send(worker->pair, type, sessions, count, -1);
 
-        worker->unheard |= r == -ECONNRESET;
-        worker->orphaned |= r == -EPIPE || r == -ECONNRESET;
+        if ((r == -EPIPE || r == -ECONNRESET) && pair_is_hung_up(worker->pair)) {
+                worker->unheard |= r == -ECONNRESET;
+                worker->orphaned = true;
+        }
         set_blocked(worker, r < 0 && !worker->orphaned);
         if (worker->orphaned && type == PAIR_LEFT) {
                 worker_open_journal(worker);

@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "record.h"
 
 #define PAIR_FD 3
+#define OOM_SCORE_ADJ "200" /* as if it used a fifth of all memory more; proc(5) */
 #define EVENTS 64
 #define VAIN_MAX 16
 #define LOOK_PAUSE (50 * USEC_PER_MSEC)
@@ -111,7 +113,7 @@ static int hear(struct worker *worker) {
                 start_draining(worker);
                 break;
         case -ECONNRESET:
-                worker->unheard = true;
+                worker->unheard |= pair_is_hung_up(worker->pair);
                 break;
         case -EPROTO: /* a newer acceptor; whatever it wants, these are no clients of its */
                 worker->retiring = true;
@@ -261,9 +263,9 @@ int worker_run(const struct service *service, const struct options *options, int
                                 .epoll = -1,
                                 .listening = true,
                                 .look = UINT64_MAX};
-        bool opened = open_loop(&worker);
+        int status = open_loop(&worker) ? EXIT_SUCCESS : errno;
 
-        if (opened)
+        if (status == EXIT_SUCCESS)
                 loop(&worker);
         worker_forget_told(&worker);
         record_finish();
@@ -271,7 +273,15 @@ int worker_run(const struct service *service, const struct options *options, int
         fd_close(&worker.signals);
         fd_close(&worker.pair);
         free(worker.scratch.data);
-        return opened ? EXIT_SUCCESS : EXIT_FAILURE;
+        return status;
+}
+
+/* The kernel, when memory runs out, shall take a worker with its clients before the acceptor. */
+static void raise_badness(void) {
+        CLEANUP(fd_close) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0)
+                (void)write(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ));
 }
 
 _Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
@@ -281,7 +291,8 @@ _Noreturn void worker_main(const struct service *service, const struct options *
         /* After a bare fork(2) close-on-exec does nothing: a copy of a listening socket or of
          * another worker's pair must not stay. */
         if (dup2(pair, PAIR_FD) < 0 || close_range(PAIR_FD + 1, ~0U, 0) < 0)
-                exit(EXIT_FAILURE);
+                exit(errno);
+        raise_badness();
         /* Not _exit(): leak checkers want to see the end of a worker, too. */
         exit(worker_run(service, options, PAIR_FD, epoch));
 }

@@ -50,7 +50,8 @@ struct worker {
 _Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
                            uint64_t epoch);
 
-/* A worker's life, without what fork(2) brings: takes `pair`, and returns an exit status. */
+/* A worker's life, without what fork(2) brings: takes `pair`, and returns an exit status: 0, or the
+ * errno of what it could not start without. */
 int worker_run(const struct service *service, const struct options *options, int pair,
                uint64_t epoch);
 

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -108,6 +110,39 @@ static void dead_workers_are_reaped(void **state) {
         eventually(process_children(echod_pid(), pids) == workers(old));
 }
 
+/* Until it has taken notice or gone, nobody else can wait for the process, though a pidfd tells. */
+static pid_t debug(pid_t pid) {
+        pid_t debugger = fork();
+
+        if (debugger == 0) {
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+                (void)ptrace(PTRACE_SEIZE, pid, NULL, NULL);
+                for (;;)
+                        (void)pause();
+        }
+        eventually(process_number(pid, "TracerPid") == (uint64_t)debugger);
+        return debugger;
+}
+
+static void end_that_a_debugger_withholds_is_told_later(void **state) {
+        int clients[2];
+        pid_t victim, debugger;
+
+        (void)state;
+        echod_start("--workers=2", NULL);
+        clients_served(clients, COUNT(clients));
+        victim = worker_of(clients[0]);
+        debugger = debug(victim);
+        assert_int_equal(kill(victim, SIGKILL), 0);
+        eventually(process_state(victim) == 'Z');
+        echo(client_new(), "served by the other\n");
+        assert_int_equal(records("Worker "), 0);
+        assert_int_equal(kill(debugger, SIGKILL), 0);
+        eventually(records("lost with 1 clients: killed by SIGKILL\n") == 1);
+        eventually(process_state(victim) == 0);
+        echo(clients[1], "not me\n");
+}
+
 static void stopped_worker_holds_up_only_its_own_clients(void **state) {
         int clients[4], more[12];
         pid_t stopped;
@@ -191,6 +226,7 @@ int main(void) {
                 CASE(status_counts_the_lost),
                 CASE(idle_worker_that_is_killed_is_replaced),
                 CASE(dead_workers_are_reaped),
+                CASE(end_that_a_debugger_withholds_is_told_later),
                 CASE(stopped_worker_holds_up_only_its_own_clients),
                 CASE(worker_drains_on_sigterm),
                 CASE(draining_worker_gets_no_more_clients),

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from machine import eventually
-from service import WORKER_LOST, call, left, name, receive_all, records, status, talk, worker_of
+from service import WORKER_LOST, call, left, main_pid, name, receive_all, records, status, talk, worker_of
 
 
 def test_killed_worker_takes_its_client_along_and_nobody_else(echo):
@@ -48,3 +48,12 @@ def test_signals_of_a_terminal_do_not_reach_workers(echo, signal_name):
         echo.kill(worker, signal_name)
         talk(client)
         assert worker_of(echo, client) == worker
+
+
+def test_kernel_short_of_memory_takes_a_worker_before_the_acceptor(echo):
+    def preference(pid):
+        return int(echo.run("cat", f"/proc/{pid}/oom_score_adj"))
+
+    with echo.connect() as client:
+        talk(client)
+        assert preference(worker_of(echo, client)) > preference(main_pid(echo))

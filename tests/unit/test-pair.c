@@ -259,6 +259,16 @@ static void reports_that_died_with_the_acceptor_are_not_heard(void **state) {
         assert_false(pair_is_heard(ends.worker));
 }
 
+/* An error that some call returns may be mistaken; a pair is not hung up half, either. */
+static void only_the_end_of_the_acceptor_hangs_up(void **state) {
+        (void)state;
+        assert_false(pair_is_hung_up(ends.worker));
+        assert_int_equal(shutdown(ends.acceptor, SHUT_WR), 0);
+        assert_false(pair_is_hung_up(ends.worker));
+        close_end(&ends.acceptor);
+        assert_true(pair_is_hung_up(ends.worker));
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_ends, close_ends)
 
 int main(void) {
@@ -276,6 +286,7 @@ int main(void) {
                 CASE(end_with_a_report_unread_loses_no_client),
                 CASE(reports_are_heard_when_the_last_is_taken),
                 CASE(reports_that_died_with_the_acceptor_are_not_heard),
+                CASE(only_the_end_of_the_acceptor_hangs_up),
         };
 
         return cmocka_run_group_tests_name("pair", tests, end_when_stuck, NULL);
