@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Makes each system call of table fail, under live clients.
-
-Run by hand for now: ECHOD=build/dev/src/echod pytest tests/faults. tests/run takes it up when the program
-stands all of it.
-"""
+"""Makes each system call of table fail, under live clients. ECHOD=PROGRAM tests another than tests/run builds."""
 
 import ctypes
 import shutil

@@ -13,22 +13,19 @@ from pathlib import Path
 ATTACH_SECONDS = 5
 
 
-def options(faults):
-    """strace's options for [(call, errno, when)]; when as in strace(1): "1", "2", "3+"."""
-    words = ["-e", "signal=none", "-e", "trace=" + ",".join(call for call, _, _ in faults)]
-    for call, errno, when in faults:
-        words += ["-e", f"inject={call}:error={errno}:when={when}"]
-    return words
+def options(fault):
+    """strace's, for what has a call, an errno and, as in strace(1), a when: "1", "2", "3+"."""
+    return ["-e", "signal=none", "-e", f"trace={fault.call}",
+            "-e", f"inject={fault.call}:error={fault.errno}:when={fault.when}"]
 
 
 class Injection:
     """Calls of a running process fail while the with block lasts; with follow, of its new children too."""
 
-    def __init__(self, pid, faults, follow=False):
+    def __init__(self, pid, fault, follow=False):
         self.count = 0
-        self.children = set()  # in which something was injected, with follow
         self._process = subprocess.Popen(
-            ["strace", *(["-f"] if follow else []), "-p", str(pid), *options(faults)],
+            ["strace", *(["-f"] if follow else []), "-p", str(pid), *options(fault)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self._changed = threading.Condition()
         self._attached = self._ended = False
@@ -48,8 +45,6 @@ class Injection:
                     self._text.append(line)
                 self._attached |= "attached" in line
                 self.count += "(INJECTED)" in line
-                if "(INJECTED)" in line and (child := re.match(r"\[pid +(\d+)\]", line)):
-                    self.children.add(int(child[1]))
                 self._changed.notify_all()
         with self._changed:
             self._ended = True

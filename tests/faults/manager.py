@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
-PROGRAM = os.environ.get("ECHOD", str(TREE / "build/faults/src/echod"))
+PROGRAM = os.environ.get("ECHOD", str(TREE / "build/gcc/src/echod"))
 FIRST_PASSED = 3
 OUT_OF_THE_WAY = 200  # our copies of what is passed: above the numbers that a child gets it at
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -38,7 +38,7 @@ class StartLane(Lane):
             manager.empty_store()
         began = time.monotonic()
         with tempfile.NamedTemporaryFile() as trace:
-            manager.start("strace", "-D", "-I", "2", "-o", trace.name, *injection.options(fault.all()))
+            manager.start("strace", "-D", "-I", "2", "-o", trace.name, *injection.options(fault))
             manager.await_ready(NOTICED_SECONDS + (ROLL_SECONDS if self.adopts else 0))
             status = manager.end(0)
             self.check_start(fault, status, began, window)
@@ -69,12 +69,13 @@ class StartLane(Lane):
         manager = self.manager
         if status is None:
             injection.let_go(manager.pid)
+        if status is None and "pauses" not in fault.words:
             ended = time.monotonic()
             if manager.await_ready(RECOVERY_SECONDS):
                 self.check_visit()
                 self.check_talkers(ended)
-            elif "pauses" not in fault.words:
-                self.fail(f"not ready within a second of the fault's end (status {manager.end(0)})")
+            else:
+                self.fail(f"not ready in time after the fault's end (status {manager.end(0)})")
         manager.kill()
         manager.serve()
         self.check_visit()
@@ -84,7 +85,7 @@ class StartLane(Lane):
         visit = Visit(self.manager.address)
         if not visit.wait(RECOVERY_SECONDS):
             visit.close()
-            self.fail("a client is not served within a second")
+            self.fail("a client is not served in time")
         elif not visit.done:
             self.fail(f"a visitor: {visit.wrong or visit.lost}")
 
@@ -131,7 +132,7 @@ class StopLane(Lane):
         first = holder(workers, self.talkers[0].socket)
         target = self.manager.pid if fault.process == "acceptor" else first
         before, began = cpu_seconds(target), time.monotonic()
-        with Injection(target, fault.all()) as injected:
+        with Injection(target, fault) as injected:
             os.kill(target, signal.SIGTERM)
             await_exit(target, window)
             injected.await_count(1, 0)
@@ -174,4 +175,4 @@ class StopLane(Lane):
         if trouble:
             self.fail(f"client 1: {trouble}")
         self.talkers[0] = Talker(self.manager.address)
-        self._await_workers(3.0)
+        self.await_workers()

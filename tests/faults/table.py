@@ -13,17 +13,13 @@ class Row(NamedTuple):
     calls: tuple  # the names of one call
     errnos: tuple
     words: frozenset
-    others: tuple  # (call, errno) of those that must fail, too
 
 
 def rows():
     for line in PATH.read_text().splitlines():
         fields, _, words = line.partition("#")[0].partition(":")
-        if not fields.split():
-            continue
-        process, phase, call, *errnos = fields.split()
-        words = words.split() if errnos != ["never"] else []
-        errnos = [errno for errno in errnos if errno != "never"]
-        others = tuple(tuple(word[5:].split("/")) for word in words if word.startswith("with="))
-        yield Row(process, phase, tuple(call.split("/")), tuple(errnos),
-                  frozenset(word for word in words if "=" not in word), others)
+        if fields.split():
+            process, phase, call, *errnos = fields.split()
+            if errnos == ["never"]:
+                errnos, words = [], ""
+            yield Row(process, phase, tuple(call.split("/")), tuple(errnos), frozenset(words.split()))

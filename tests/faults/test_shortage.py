@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 import manager
-from cases import AcceptorLane, Fault, WorkerLane
+from cases import LONG, AcceptorLane, Fault, WorkerLane
 
-LONG = os.environ.get("ECHOD_TEST_LONG") == "1"
-WINDOW = 60.0 if LONG else 3.0
+WINDOW = 60.0 if LONG else 1.0
 STRANGER = 54321  # a user of whom nobody has heard; root's processes are not counted
 BY_STRANGER = "setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"
 
