@@ -90,10 +90,12 @@ class Lane:
 
     def await_workers(self):
         deadline = time.monotonic() + WORKERS_SECONDS
-        while len(self.manager.workers()) < self.WORKERS and time.monotonic() < deadline:
+        counts = 0, 0
+        while counts != (self.WORKERS, self.WORKERS) and time.monotonic() < deadline:
             time.sleep(0.005)
-        if len(self.manager.workers()) != self.WORKERS:
-            self.fail(f"{len(self.manager.workers())} workers instead of {self.WORKERS}")
+            counts = len(self.manager.children()), len(self.manager.workers())
+        if counts != (self.WORKERS, self.WORKERS):
+            self.fail(f"{counts[0]} children, {counts[1]} of them alive, instead of {self.WORKERS} workers")
 
     def status_is_right(self):
         """Every session that is over is forgotten. To be called when some cases are through."""

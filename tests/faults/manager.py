@@ -90,7 +90,7 @@ class Manager:
     def start(self, *tracer):
         """Starts the acceptor with all that is in the store, under a tracer that keeps its pid."""
         with self.changed:
-            self.ready, self.began = None, time.monotonic()
+            self.ready, self.status, self.began = None, None, time.monotonic()
             passed = [("socket", self._passed_listener), *self.store.items()]
             actions = [(os.POSIX_SPAWN_DUP2, fd, FIRST_PASSED + i) for i, (_, fd) in enumerate(passed)]
             actions += [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_RDWR, 0),
@@ -140,13 +140,15 @@ class Manager:
         """The lines that are not about a single client."""
         return [line for when, line in self.lines if since <= when <= until and "echod: Client " not in line]
 
-    def workers(self):
-        """Of the running acceptor."""
+    def children(self):
+        """Of the running acceptor: its workers, and what it has not waited for."""
         try:
-            pids = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            return list(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
         except OSError:
             return []
-        running = [pid for pid in map(int, pids) if is_running(pid)]
+
+    def workers(self):
+        running = [pid for pid in self.children() if is_running(pid)]
         self.started.update(running)
         return running
 

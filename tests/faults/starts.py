@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import injection
-from cases import CPU_MOST, NOTICED_SECONDS, RECOVERY_SECONDS, Lane
+from cases import CPU_MOST, NOTICED_SECONDS, RECOVERY_SECONDS, WORKERS_SECONDS, Lane
 from clients import Talker, Visit, holder
 from injection import Injection
 from manager import await_exit, cpu_seconds, is_running
@@ -74,12 +74,14 @@ class StartLane(Lane):
             if manager.await_ready(RECOVERY_SECONDS):
                 self.check_visit()
                 self.check_talkers(ended)
+                self.check_status()
             else:
                 self.fail(f"not ready in time after the fault's end (status {manager.end(0)})")
         manager.kill()
         manager.serve()
         self.check_visit()
         self.check_talkers(time.monotonic())
+        self.check_status()
 
     def check_visit(self):
         visit = Visit(self.manager.address)
@@ -95,8 +97,13 @@ class StartLane(Lane):
             if trouble:
                 self.fail(f"client {i}: {trouble}")
 
+    def check_status(self):
+        """Every adopted worker has told whom it serves."""
+        if not self.manager.await_status(f"{len(self.talkers)} clients", WORKERS_SECONDS):
+            self.fail(f"{len(self.talkers)} clients are connected, but STATUS={self.manager.status}")
+
     def status_is_right(self):
-        return []
+        return []  # it has been looked at each time
 
     def calls(self):
         """{call: (calls that the loader makes, calls in all)} until it is ready."""
