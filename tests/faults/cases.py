@@ -13,7 +13,7 @@ from injection import Injection
 from manager import Manager, await_exit, cpu_seconds, is_running
 
 LONG = os.environ.get("ECHOD_TEST_LONG") == "1"
-RECOVERY_SECONDS = 1.0 if LONG else 5.0  # the short run shares its machine, and must not fail for that
+RECOVERY_SECONDS = 1.0 if LONG else 4.0  # the short run shares its machine, and must not fail for that
 WORKERS_SECONDS = 5.0  # until there are as many workers as there should be: nobody waits for these
 FAULT_RECORD_SECONDS = 1.0  # between two records of a failed call
 MET_SECONDS = 10.0  # a fault that has not been met by then is not met at all
