@@ -93,6 +93,7 @@ class Terminal:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.chdir(TREE)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background has it ignored
             os.execve("packaging/run", ["packaging/run"], {**os.environ, "PORT": str(port)})
 
     def expect(self, text, seconds=10):
