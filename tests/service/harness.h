@@ -35,6 +35,9 @@ const char *log_text(void);
 /* The number of lines of the log that contain text. */
 size_t records(const char *text);
 
+/* Drops the lines that have been read: the log of a long case would not fit. */
+void log_forget(void);
+
 /* Where the log comes from: the stderr of what is started. */
 int log_writer(void);
 

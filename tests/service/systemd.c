@@ -19,7 +19,7 @@ static struct {
         int notify;
         struct sockaddr_un address;
         struct stored store[STORE_MAX];
-        size_t n_stored;
+        size_t n_stored, most_stored; /* 0: as many as there is room for */
         char *lines; /* of all notifications, each between newlines */
         size_t length, size;
         char status[128];
@@ -57,6 +57,10 @@ void systemd_keep(int fd, const char *name) {
 static void drop(size_t i) {
         (void)close(manager.store[i].fd);
         manager.store[i] = manager.store[--manager.n_stored];
+}
+
+void systemd_store_holds(size_t most) {
+        manager.most_stored = most;
 }
 
 void systemd_drop_store(void) {
@@ -110,7 +114,8 @@ static void obey(const char *text, int fd) {
         note(text);
         (void)value_of(text, "\nSTATUS=", manager.status, sizeof(manager.status));
         (void)value_of(text, "\nFDNAME=", name, sizeof(name));
-        if (strstr(text, "\nFDSTORE=1\n") != NULL && fd >= 0)
+        if (strstr(text, "\nFDSTORE=1\n") != NULL && fd >= 0 &&
+            (manager.most_stored == 0 || manager.n_stored < manager.most_stored))
                 systemd_keep(fd, name);
         else if (fd >= 0)
                 (void)close(fd);

@@ -39,6 +39,9 @@ const struct stored *systemd_store(size_t *n);
 void systemd_keep(int fd, const char *name);
 void systemd_drop_store(void);
 
+/* Like FileDescriptorStoreMax=: what comes when there are so many is not kept. */
+void systemd_store_holds(size_t most);
+
 /* Fills the queue of notifications that are not read. */
 void systemd_congest(void);
 

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Workers are killed at random while their clients talk. */
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include "echod.h"
+#include "harness.h"
+#include "process.h"
+#include "storm.h"
+#include "systemd.h"
+
+#define TALKERS 48
+#define WORKERS "--workers=12"
+
+static void strike(void) {
+        pid_t pids[PROCESSES_MAX], victim;
+        size_t n;
+
+        eventually((n = process_children(echod_pid(), pids)) > 0);
+        victim = pids[(size_t)rand() % n];
+        assert_int_equal(kill(victim, SIGKILL), 0); /* not reaped yet at worst */
+}
+
+/* Every client that is cut off was a killed worker's, and each of a killed worker's is counted and
+ * told: the three accounts agree, so nobody else was touched. */
+static void killed_workers_take_only_their_own_clients(void **state) {
+        static const struct load_plan plan = {.talkers = TALKERS};
+        const uint64_t kills = storm_times(100, 10000);
+        const struct storm_records *records;
+        struct load *load;
+
+        (void)state;
+        srand(1);
+        storm_forget();
+        systemd_play();
+        echod_start(WORKERS, NULL);
+        load = load_start(&plan);
+        for (uint64_t i = 0; i < kills; i++) {
+                strike();
+                storm_pass(storm_while(20000));
+                (void)storm_records();
+        }
+        load_end(load);
+
+        storm_expect_well(load);
+        uint64_t cut = load->cut, served = TALKERS + cut;
+        assert_true(cut >= kills / 2);
+        eventually(storm_status().clients == 0 && storm_status().served == served);
+        eventually(storm_status().lost == cut);
+        records = storm_records();
+        assert_int_equal(records->clients, cut);
+        assert_in_range(records->workers, kills / 2, kills);
+        assert_false(echod_has_ended());
+        storm_row("kill -9 of a worker", kills,
+                  "%lu clients cut off, all its own, and %lu told of; 0 refused", cut,
+                  records->clients);
+        load_free(load);
+}
+
+int main(void) {
+        const struct CMUnitTest cases[] = {
+                CASE(killed_workers_take_only_their_own_clients),
+        };
+
+        return cmocka_run_group_tests_name("workers", cases, NULL, NULL);
+}
