@@ -20,7 +20,7 @@ static struct {
         struct sockaddr_un address;
         struct stored store[STORE_MAX];
         size_t n_stored, most_stored; /* 0: as many as there is room for */
-        char *lines; /* of all notifications, each between newlines */
+        char *lines;                  /* of all notifications, each between newlines */
         size_t length, size;
         char status[128];
 } manager;

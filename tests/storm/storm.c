@@ -75,9 +75,8 @@ void storm_forget(void) {
 struct storm_status storm_status(void) {
         struct storm_status status = {0};
 
-        (void)sscanf(systemd_status(),
-                     "%" SCNu64 " clients, %" SCNu64 " served, %" SCNu64 " lost", &status.clients,
-                     &status.served, &status.lost);
+        (void)sscanf(systemd_status(), "%" SCNu64 " clients, %" SCNu64 " served, %" SCNu64 " lost",
+                     &status.clients, &status.served, &status.lost);
         return status;
 }
 

@@ -89,8 +89,8 @@ static void nobody_notices_upgrades(void **state) {
         load_free(load);
 }
 
-/* A store of 8 takes the ledger and 7 workers. When those of earlier acceptors fill it, there is one
- * of our own all the same: whom it serves is served, but a kill ends that as a stop would. */
+/* A store of 8 takes the ledger and 7 workers. When those of earlier acceptors fill it, there is
+ * one of our own all the same: whom it serves is served, but a kill ends that as a stop would. */
 static void whom_the_store_does_not_hold_is_drained_and_nobody_else_notices(void **state) {
         const char *const usual = getenv("ECHOD");
         int clients[4], later[3];
