@@ -27,11 +27,11 @@ static struct load *storm_begin(void) {
 }
 
 /* Every third is killed before it can have started. */
-static void strike(uint64_t kill, const char *workers) {
+static void strike(uint64_t kill) {
         storm_pass(storm_while(kill % 3 == 0 ? 3000 : 30000));
         echod_kill();
         (void)storm_records();
-        echod_launch(workers, NULL);
+        echod_launch("--workers=4", NULL);
 }
 
 /* Everybody has been served to the end, but for one client a kill at most: the one that had been
@@ -52,7 +52,7 @@ static void nobody_notices_that_the_acceptor_is_killed(void **state) {
 
         (void)state;
         for (uint64_t i = 0; i < kills; i++)
-                strike(i, "--workers=4");
+                strike(i);
         storm_end(load, kills);
 
         uint64_t served = TALKERS + load->visits;
@@ -70,18 +70,21 @@ static void nobody_notices_that_the_acceptor_is_killed(void **state) {
         load_free(load);
 }
 
-/* They understand neither each other's messages nor each other's ledger. */
+/* They understand neither each other's messages nor each other's ledger. The talkers' workers are
+ * the other version's. */
 static void nobody_notices_upgrades(void **state) {
         const uint64_t kills = storm_times(30, 300);
-        struct load *load = storm_begin();
-        const char *const builds[] = {getenv("ECHOD"), getenv("ECHOD_OTHER_VERSION")};
+        const char *const builds[] = {getenv("ECHOD_OTHER_VERSION"), getenv("ECHOD")};
+        struct load *load;
 
         (void)state;
-        for (uint64_t i = 0; i < kills; i++) {
-                (void)setenv("ECHOD", builds[(i + 1) % 2], 1);
-                strike(i, "--workers=4");
-        }
         (void)setenv("ECHOD", builds[0], 1);
+        load = storm_begin();
+        for (uint64_t i = 1; i <= kills; i++) {
+                (void)setenv("ECHOD", builds[i % 2], 1);
+                strike(i);
+        }
+        (void)setenv("ECHOD", builds[1], 1);
         storm_end(load, kills);
         eventually(storm_status().clients == 0);
         storm_row("kill -9, and another version starts", kills,

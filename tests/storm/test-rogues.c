@@ -136,8 +136,9 @@ static void a_line_of_1_gib_costs_little_and_holds_up_nobody(void **state) {
             load_percentile(load, 99), after);
 }
 
-/* Others come with the same intention, or one by one. */
-static void stand_crowd(const char *what, const char *option, const struct load_plan *plan) {
+/* Of them, so many are clients at the same time. */
+static void stand_crowd(const char *what, const char *option, const struct load_plan *plan,
+                        unsigned most) {
         struct load *load = begin(option), *crowd;
         uint64_t quiet = watch(load, NULL, NULL, 0), meanwhile, before = workers_memory(), after;
 
@@ -145,6 +146,8 @@ static void stand_crowd(const char *what, const char *option, const struct load_
         meanwhile = watch(load, NULL, NULL, 0);
         after = workers_memory();
         after = after > before ? after - before : 0;
+        eventually(storm_status().clients >= TALKERS); /* the status is a second behind */
+        assert_in_range(storm_status().clients, TALKERS, TALKERS + most);
         load_end(crowd);
         storm_expect_well(crowd);
         assert_int_equal(crowd->cut, 0);
@@ -159,14 +162,15 @@ static void who_floods_with_resets_holds_up_nobody(void **state) {
         static const struct load_plan plan = {.resetters = 63};
 
         (void)state;
-        stand_crowd("connections reset meanwhile", NULL, &plan);
+        stand_crowd("connections reset meanwhile", NULL, &plan, 65536);
 }
 
 static void who_comes_beyond_the_limit_waits_and_holds_up_nobody(void **state) {
         static const struct load_plan plan = {.visitors = 200};
 
         (void)state;
-        stand_crowd("visits of 200 at a time, where 20 have a place", "--max-clients=20", &plan);
+        stand_crowd("visits of 200 at a time, where 20 have a place", "--max-clients=20", &plan,
+                    20 - TALKERS);
 }
 
 int main(void) {
