@@ -131,14 +131,15 @@ static void tell_status(struct acceptor *acceptor) {
 }
 
 static void start_listening(struct acceptor *acceptor) {
+        size_t adopted = acceptor->inherited->n_workers - acceptor->inherited->n_sinks;
         char where[128];
 
         acceptor->starting = false;
         for (size_t i = 0; i < acceptor->inherited->n_listeners; i++)
                 record_listening(
                         listener_format(acceptor->inherited->listeners[i], where, sizeof(where)));
-        if (acceptor->inherited->n_workers > 0)
-                record_adopted(acceptor->inherited->n_workers, acceptor->crew.clients);
+        if (adopted > 0)
+                record_adopted(adopted, acceptor->crew.clients);
         crew_reckon(&acceptor->crew);
         replenish(acceptor);
         resume(acceptor);
@@ -270,7 +271,7 @@ static int adopt_all(struct acceptor *acceptor) {
 
         for (size_t i = 0; r >= 0 && i < inherited->n_workers; i++) {
                 int adopted = crew_adopt(&acceptor->crew, inherited->workers[i].pid,
-                                         inherited->workers[i].pair);
+                                         inherited->workers[i].pair, inherited->workers[i].sink);
                 if (adopted < 0)
                         record_fault("Cannot adopt a worker", adopted);
         }

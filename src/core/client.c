@@ -64,7 +64,8 @@ struct client *client_new(struct worker *worker, const struct session *session, 
                                   .session = *session};
         client_time(client);
         LIST_INSERT_HEAD(&worker->clients, client, link);
-        if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        if (worker->service->turn != NULL &&
+            epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
                 client_end(client, SESSION_ERROR);
         return client;
 }
@@ -117,6 +118,23 @@ size_t client_receive(struct client *client, void *data, size_t n) {
         return (size_t)received;
 }
 
+ssize_t client_peek(struct client *client, void *data, size_t n) {
+        ssize_t peeked = recv(client->fd, data, n, MSG_PEEK | MSG_DONTWAIT);
+
+        if (peeked < 0 && !is_transient(errno))
+                client_broke(client, errno);
+        return peeked;
+}
+
+void client_drop(struct client *client, size_t n) {
+        (void)recv(client->fd, NULL, n, MSG_TRUNC | MSG_DONTWAIT); /* tcp(7): without copying */
+        client->active = client->worker->now;
+        client->worker->progress = true;
+        client->session.received += n;
+        if (client->state == CLIENT_DRAINING)
+                client->quota -= n;
+}
+
 size_t client_send(struct client *client, const void *data, size_t n) {
         ssize_t sent = send(client->fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -138,16 +156,22 @@ static int unsent(const struct client *client) {
         return bytes;
 }
 
-void client_wait_writable(struct client *client, bool writable) {
-        struct epoll_event event = {.events = writable ? EPOLLOUT : EPOLLIN, .data.ptr = client};
+void client_watch(struct client *client, uint32_t events) {
+        struct epoll_event event = {.events = events, .data.ptr = client};
 
-        if (event.events == client->events)
-                return;
-        client->events = event.events;
-        if (epoll_ctl(client->worker->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0) {
+        client->events = events;
+        if (epoll_ctl(client->worker->epoll, EPOLL_CTL_MOD, client->fd, &event) < 0)
                 client_end(client, SESSION_ERROR);
+}
+
+void client_wait_writable(struct client *client, bool writable) {
+        uint32_t events = writable ? EPOLLOUT : EPOLLIN;
+
+        if (client->events == events)
                 return;
-        }
+        client_watch(client, events);
+        if (client->state == CLIENT_ENDED)
+                return;
         client->unsent = unsent(client);
         client_time(client);
 }
@@ -158,6 +182,8 @@ uint64_t client_expire(struct client *client, uint64_t now) {
 
         if (patience == 0 || client->state == CLIENT_LINGERING)
                 return UINT64_MAX;
+        if (client->waiting != 0) /* that is not its fault */
+                client->active = now;
         if (now - client->active < patience)
                 return client->active + patience;
         /* A large send buffer may take long to be writable again; that it shrinks is progress. */

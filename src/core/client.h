@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "lines.h"
 #include "session.h"
@@ -40,6 +41,7 @@ struct client {
         int unsent;       /* bytes that the kernel held when its progress was last looked at */
         uint64_t active;  /* us; when it last made progress */
         bool rolled;      /* told in the roll that is being called */
+        uint32_t waiting; /* for what its service cannot do at once; 0: it does not */
         struct lines own; /* what it holds between two wakes; data NULL: nothing */
         struct session session;
 };
@@ -62,9 +64,17 @@ bool client_is_read(const struct client *client);
  */
 size_t client_receive(struct client *client, void *data, size_t n);
 
+/* Reads up to n bytes, but leaves them in the receive queue. As recv(2); when it broke, the state
+ * is CLIENT_ENDED afterwards. client_drop() takes the first n of them out. */
+ssize_t client_peek(struct client *client, void *data, size_t n);
+void client_drop(struct client *client, size_t n);
+
 /* Sends what the socket takes of n bytes and returns their number. When it broke, the state is
  * CLIENT_ENDED afterwards. */
 size_t client_send(struct client *client, const void *data, size_t n);
+
+/* Waits for these events(epoll_ctl(2)), anew even if it has before. */
+void client_watch(struct client *client, uint32_t events);
 
 /* Waits for the socket to become writable instead of readable, or the other way round. */
 void client_wait_writable(struct client *client, bool writable);

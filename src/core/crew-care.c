@@ -22,7 +22,8 @@ void crew_store(struct crew_worker *worker) {
 
         if (worker->stored || !worker->crew->keeping)
                 return;
-        (void)snprintf(name, sizeof(name), LISTENER_WORKER_NAME "%d", (int)worker->pid);
+        (void)snprintf(name, sizeof(name), "%s%d",
+                       worker->sink ? LISTENER_SINK_NAME : LISTENER_WORKER_NAME, (int)worker->pid);
         if (notify_store(name, worker->pair) < 0)
                 return; /* crew_tick() tries again */
         worker->stored = true;

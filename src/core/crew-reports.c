@@ -129,7 +129,10 @@ static void lose(struct crew_worker *worker, const char *how) {
         struct crew *crew = worker->crew;
         struct roster *roster = &worker->roster;
 
-        record_worker_lost(worker->pid, how, roster->count);
+        if (worker->sink)
+                record_sink_lost(worker->pid, how);
+        else
+                record_worker_lost(worker->pid, how, roster->count);
         for (uint32_t i = 0; i < roster->size; i++) {
                 struct session lost = roster->slots[i];
 

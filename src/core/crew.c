@@ -16,6 +16,7 @@
 #include "worker.h"
 
 #define REST (100 * USEC_PER_MSEC)
+#define OTHERS_STORED 4 /* ledger, feed, sink */
 
 uint32_t crew_choose(const uint32_t *load, uint32_t n) {
         uint32_t best = n, least = CREW_NOT_NOW;
@@ -29,7 +30,7 @@ uint32_t crew_choose(const uint32_t *load, uint32_t n) {
 }
 
 int crew_init(struct crew *crew, size_t adopted) {
-        crew->size = crew->options->workers + (uint32_t)adopted;
+        crew->size = crew->options->workers + (uint32_t)adopted + 1; /* the sink */
         crew->workers = calloc(crew->size, sizeof(struct crew_worker *));
         crew->load = malloc(crew->options->workers * sizeof(*crew->load));
         if (crew->workers == NULL || crew->load == NULL)
@@ -58,7 +59,7 @@ void crew_settle(struct crew_worker *worker) {
         uint32_t events = EPOLLIN | (worker->blocked ? EPOLLOUT : 0);
 
         (void)sd_event_source_set_io_events(worker->reports, events);
-        if (worker->own)
+        if (worker->own && !worker->sink)
                 worker->crew->load[worker->place] =
                         worker->retired || worker->blocked || worker->stuck ? CREW_NOT_NOW
                                                                             : worker->roster.count;
@@ -69,12 +70,13 @@ void crew_dismiss(struct crew_worker *worker) {
         struct crew *crew = worker->crew;
 
         crew->workers[worker->place] = NULL;
-        if (worker->own) {
+        if (worker->own && !worker->sink) {
                 crew->load[worker->place] = CREW_NOT_NOW;
                 crew->hired--;
         }
         crew->stored -= worker->stored;
         crew->calling -= worker->calling;
+        crew->sinks -= worker->sink;
         sd_event_source_disable_unref(worker->reports);
         fd_close(&worker->pair);
         fd_close(&worker->pidfd);
@@ -109,7 +111,7 @@ static int enter(struct crew *crew, uint32_t first, int pair, struct crew_worker
         return 0;
 }
 
-int crew_adopt(struct crew *crew, pid_t pid, int pair) {
+int crew_adopt(struct crew *crew, pid_t pid, int pair, bool sink) {
         struct crew_worker *worker;
         int r = enter(crew, crew->options->workers, pair, &worker);
 
@@ -118,13 +120,31 @@ int crew_adopt(struct crew *crew, pid_t pid, int pair) {
         worker->pid = pid;
         worker->pidfd = pidfd_open(pid, 0); /* its number is good as long as its pair is open */
         worker->stored = worker->calling = true;
+        worker->sink = sink;
         crew->stored++;
         crew->calling++;
+        crew->sinks += sink;
         crew_retire(worker);
         return 0;
 }
 
-static int hire(struct crew *crew, struct crew_worker **hired) {
+static _Noreturn void be_sink(struct crew *crew, int pair) {
+        worker_become(pair, crew->feed->out);
+        exit(crew->service->sink(crew->options, crew->ledger));
+}
+
+/* Gives it the word to begin, now that the store keeps its pair: there is no other sink, nor can
+ * there be one that the next acceptor does not know of. */
+static void start_sink(struct crew_worker *worker) {
+        worker->own = worker->sink = worker->retired = true;
+        worker->crew->sinks++;
+        crew_store(worker);
+        if ((worker->crew->keeping && !worker->stored) ||
+            pair_send(worker->pair, PAIR_PING, NULL, 0, -1) < 0)
+                crew_retire(worker); /* the next one may have better luck */
+}
+
+static int hire(struct crew *crew, bool sink, struct crew_worker **hired) {
         CLEANUP(fd_close) int ours = -1;
         CLEANUP(fd_close) int its = -1;
         uint64_t epoch = crew->ledger->epoch; /* not mapped in the child */
@@ -132,12 +152,15 @@ static int hire(struct crew *crew, struct crew_worker **hired) {
         pid_t pid;
 
         if (r == 0)
-                r = enter(crew, 0, TAKE_FD(ours), hired);
+                r = enter(crew, sink ? crew->options->workers : 0, TAKE_FD(ours), hired);
         if (r < 0)
                 return r;
+        ledger_share(crew->ledger, sink);
         pid = fork(); /* after it nothing may fail, or nobody waits for the child */
+        if (pid == 0 && sink)
+                be_sink(crew, its);
         if (pid == 0)
-                worker_main(crew->service, crew->options, its, epoch);
+                worker_main(crew->service, crew->options, its, crew->feed->in, epoch);
         if (pid < 0) {
                 r = -errno;
                 crew_dismiss(*hired);
@@ -145,28 +168,30 @@ static int hire(struct crew *crew, struct crew_worker **hired) {
         }
         (*hired)->pid = pid;
         (*hired)->pidfd = pidfd_open(pid, 0);
+        if (sink)
+                start_sink(*hired);
         crew_settle(*hired);
         return 0;
 }
 
-/* How many workers of our own there may be: each must fit into the store, beside the ledger. */
+/* How many workers of our own there may be: each must fit into the store. */
 static uint32_t places(const struct crew *crew) {
         uint32_t adopted = 0, room;
 
         for (uint32_t i = crew->options->workers; i < crew->size; i++)
                 adopted += crew->workers[i] != NULL;
-        room = adopted + 1 < FDSTORE_MAX ? FDSTORE_MAX - adopted - 1 : 1;
+        room = adopted + OTHERS_STORED < FDSTORE_MAX ? FDSTORE_MAX - adopted - OTHERS_STORED : 1;
         return crew->options->workers < room ? crew->options->workers : room;
 }
 
-static struct crew_worker *try_hire(struct crew *crew) {
+static struct crew_worker *try_hire(struct crew *crew, bool sink) {
         uint64_t now = clock_usec(CLOCK_MONOTONIC);
         struct crew_worker *hired = NULL;
         int r;
 
-        if (crew->stopping || crew->hired >= places(crew) || now < crew->rest_until)
+        if (crew->stopping || now < crew->rest_until || (!sink && crew->hired >= places(crew)))
                 return NULL;
-        r = hire(crew, &hired);
+        r = hire(crew, sink, &hired);
         if (r == 0)
                 return hired;
         record_fault("Cannot start a worker", r);
@@ -180,7 +205,7 @@ static struct crew_worker *choose(struct crew *crew) {
         struct crew_worker *fresh = NULL;
 
         if (best == n || crew->load[best] > 0)
-                fresh = try_hire(crew);
+                fresh = try_hire(crew, false);
         if (fresh != NULL)
                 return fresh;
         return best < n ? crew->workers[best] : NULL;
@@ -242,16 +267,22 @@ int crew_hand_over(struct crew *crew, struct session *session, int fd) {
         return 0;
 }
 
+static bool lacks_sink(const struct crew *crew) {
+        return crew->service->sink != NULL && crew->sinks == 0;
+}
+
 bool crew_is_short(const struct crew *crew) {
         uint32_t idle = 0;
 
+        if (lacks_sink(crew))
+                return true;
         for (uint32_t i = 0; i < crew->options->workers && idle < CREW_SPARES; i++)
                 idle += crew->load[i] == 0;
         return idle < CREW_SPARES && crew->hired < places(crew);
 }
 
 bool crew_hire(struct crew *crew) {
-        return try_hire(crew) != NULL;
+        return try_hire(crew, lacks_sink(crew)) != NULL;
 }
 
 void crew_stop(struct crew *crew) {

@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "clock.h"
+#include "feed.h"
 #include "ledger.h"
 #include "options.h"
 #include "roster.h"
@@ -44,6 +45,7 @@ struct crew_worker {
         bool retired;          /* it takes no more clients */
         bool retire_unsent;    /* ... but has not been told yet */
         bool calling;          /* it owes its roll */
+        bool sink;             /* it takes no clients: it writes for all the others */
 };
 
 struct crew {
@@ -51,6 +53,7 @@ struct crew {
         const struct options *options;
         sd_event *event;
         struct ledger *ledger;
+        const struct feed *feed;
         bool keeping; /* systemd has a store */
 
         /* Called when STATUS is another, or somebody may take clients again. */
@@ -62,6 +65,7 @@ struct crew {
         uint32_t *load;       /* of our own: clients, or CREW_NOT_NOW */
         uint32_t hired;       /* our own */
         uint32_t calling;     /* adopted ones that owe their roll */
+        uint32_t sinks;       /* never two at work: a new one is hired when the old one has gone */
         uint32_t stored;      /* entries in the store */
         uint64_t rest_until;  /* us; no fork before, since one has failed */
         uint64_t call;        /* of the roll; no other acceptor's has this number */
@@ -82,7 +86,7 @@ uint32_t crew_choose(const uint32_t *load, uint32_t n);
 int crew_init(struct crew *crew, size_t adopted);
 
 /* Takes over a worker of an earlier acceptor (and its pair) and calls its roll. 0 or -errno. */
-int crew_adopt(struct crew *crew, pid_t pid, int pair);
+int crew_adopt(struct crew *crew, pid_t pid, int pair, bool sink);
 
 /*
  * Numbers the session and gives it, with its socket, to the least loaded worker. The caller keeps

@@ -10,13 +10,17 @@
 
 #define LEDGER_VERSION 1
 
+void ledger_share(struct ledger *ledger, bool shared) {
+        (void)madvise(ledger, sizeof(*ledger), shared ? MADV_DOFORK : MADV_DONTFORK);
+}
+
 static struct ledger *map(int fd) {
         struct ledger *ledger =
                 mmap(NULL, sizeof(*ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
         if (ledger == MAP_FAILED)
                 return NULL;
-        (void)madvise(ledger, sizeof(*ledger), MADV_DONTFORK); /* no business of a worker's */
+        ledger_share(ledger, false); /* no business of a worker's */
         return ledger;
 }
 

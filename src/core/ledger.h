@@ -4,9 +4,10 @@
 /*
  * The few numbers that must outlive an acceptor: they stand in a memfd that systemd's descriptor
  * store keeps, mapped by whichever acceptor runs, so that the next one counts on where the last one
- * was killed. Written by the acceptor alone.
+ * was killed. Written by the acceptor alone, but for what its sink is writing.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define LEDGER_NAME "ledger" /* in the store */
@@ -20,6 +21,11 @@ struct ledger {
         uint64_t ended;     /* sessions that have ended */
         uint64_t lost;      /* sessions that ended with a worker's death */
         uint64_t refused;   /* clients turned away for what their source had already */
+
+        /* What the sink is writing to its file; the next one takes back half of it. */
+        uint64_t writing;    /* bytes; 0: nothing */
+        uint64_t writing_at; /* the size of the file before */
+        uint64_t writing_to; /* the file's inode number */
 };
 
 /*
@@ -29,3 +35,6 @@ struct ledger {
  */
 struct ledger *ledger_open(int inherited);
 void ledger_close(struct ledger *ledger);
+
+/* Whether children have it, too. */
+void ledger_share(struct ledger *ledger, bool shared);

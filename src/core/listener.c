@@ -62,12 +62,14 @@ static int prepare(int fd) {
         return 0;
 }
 
-static int take_listener(struct inheritance *inheritance, int fd) {
+static int take_listener(struct inheritance *inheritance, const struct service *service, int fd) {
         int r;
 
         if (inheritance->n_listeners == LISTENERS_MAX)
                 return refuse(fd, "one too many", "pass at most 64 listening sockets");
         r = check(fd);
+        if (r == 0 && service->check != NULL)
+                r = service->check(fd);
         if (r < 0)
                 return r;
         r = prepare(fd);
@@ -79,20 +81,33 @@ static int take_listener(struct inheritance *inheritance, int fd) {
         return 0;
 }
 
-static int take(struct inheritance *inheritance, int fd, const char *name) {
-        const size_t prefix = strlen(LISTENER_WORKER_NAME);
+static bool take_worker(struct inheritance *inheritance, int fd, const char *name,
+                        const char *prefix) {
+        const size_t n = strlen(prefix);
 
-        if (strcmp(name, LEDGER_NAME) == 0) {
+        if (strncmp(name, prefix, n) != 0)
+                return false;
+        inheritance->workers[inheritance->n_workers++] = (struct stored_worker){
+                .pid = (pid_t)strtol(name + n, NULL, 10),
+                .pair = fd,
+                .sink = strcmp(prefix, LISTENER_SINK_NAME) == 0,
+        };
+        inheritance->n_sinks += strcmp(prefix, LISTENER_SINK_NAME) == 0;
+        return true;
+}
+
+static int take(struct inheritance *inheritance, const struct service *service, int fd,
+                const char *name) {
+        if (strcmp(name, LEDGER_NAME) == 0)
                 inheritance->ledger = fd;
-                return 0;
-        }
-        if (strncmp(name, LISTENER_WORKER_NAME, prefix) == 0) {
-                inheritance->workers[inheritance->n_workers].pid =
-                        (pid_t)strtol(name + prefix, NULL, 10);
-                inheritance->workers[inheritance->n_workers++].pair = fd;
-                return 0;
-        }
-        return take_listener(inheritance, fd);
+        else if (strcmp(name, FEED_IN) == 0)
+                inheritance->feed.in = fd;
+        else if (strcmp(name, FEED_OUT) == 0)
+                inheritance->feed.out = fd;
+        else if (!take_worker(inheritance, fd, name, LISTENER_WORKER_NAME) &&
+                 !take_worker(inheritance, fd, name, LISTENER_SINK_NAME))
+                return take_listener(inheritance, service, fd);
+        return 0;
 }
 
 static void names_free(char **names) {
@@ -101,11 +116,11 @@ static void names_free(char **names) {
         free(names);
 }
 
-int inheritance_take(struct inheritance *inheritance, const char *unit) {
+int inheritance_take(struct inheritance *inheritance, const struct service *service) {
         char advice[128], **names = NULL;
         int n = sd_listen_fds_with_names(1, &names), r = 0;
 
-        *inheritance = (struct inheritance){.ledger = -1};
+        *inheritance = (struct inheritance){.ledger = -1, .feed = {-1, -1}};
         if (n > 0)
                 inheritance->workers = calloc((size_t)n, sizeof(*inheritance->workers));
         if (n < 0 || (n > 0 && inheritance->workers == NULL)) {
@@ -113,11 +128,12 @@ int inheritance_take(struct inheritance *inheritance, const char *unit) {
                 record_fault("Cannot take over the passed descriptors", r);
         }
         for (int i = 0; i < n && r == 0; i++)
-                r = take(inheritance, SD_LISTEN_FDS_START + i, names[i]);
+                r = take(inheritance, service, SD_LISTEN_FDS_START + i, names[i]);
         names_free(names);
 
         if (r == 0 && inheritance->n_listeners == 0) {
-                (void)snprintf(advice, sizeof(advice), "start %s.socket, not the program", unit);
+                (void)snprintf(advice, sizeof(advice), "start %s.socket, not the program",
+                               service->unit);
                 record_refused("No listening socket was passed", advice);
                 r = -ENOTCONN;
         }
@@ -128,6 +144,7 @@ void inheritance_free(struct inheritance *inheritance) {
         for (size_t i = 0; i < inheritance->n_listeners; i++)
                 fd_close(&inheritance->listeners[i]);
         fd_close(&inheritance->ledger);
+        feed_close(&inheritance->feed);
         free(inheritance->workers);
 }
 

@@ -6,27 +6,33 @@
  * and what the descriptor store kept of its predecessor. Sorts and checks them; opens none itself.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "feed.h"
+#include "service.h"
 #include "session.h"
 
 #define LISTENERS_MAX 64
 
-/* Workers are stored under the name "worker-PID". */
+/* Workers are stored under the name "worker-PID", a sink under "sink-PID". */
 #define LISTENER_WORKER_NAME "worker-"
+#define LISTENER_SINK_NAME "sink-"
 
 struct stored_worker {
         pid_t pid;
         int pair;
+        bool sink;
 };
 
 struct inheritance {
         int listeners[LISTENERS_MAX];
         size_t n_listeners;
         int ledger; /* -1: none */
+        struct feed feed;
         struct stored_worker *workers;
-        size_t n_workers;
+        size_t n_workers, n_sinks; /* sinks are among the workers */
 };
 
 /*
@@ -35,9 +41,9 @@ struct inheritance {
  * after a record: -ENOTCONN if something is wrong with what was passed, so that the service cannot
  * start with it.
  */
-int inheritance_take(struct inheritance *inheritance, const char *unit);
+int inheritance_take(struct inheritance *inheritance, const struct service *service);
 
-/* Closes what nobody has taken over: the listening sockets and the ledger. */
+/* Closes what nobody has taken over: the listening sockets, the ledger, the feed. */
 void inheritance_free(struct inheritance *inheritance);
 
 /*

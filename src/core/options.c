@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "options.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -16,7 +17,7 @@
 #include "record.h"
 #include "service.h"
 
-static int parse_number(const char *value, unsigned long most, unsigned *number) {
+int options_number(const char *value, unsigned long most, unsigned *number) {
         char *rest;
         unsigned long n = strtoul(value, &rest, 10);
 
@@ -27,15 +28,15 @@ static int parse_number(const char *value, unsigned long most, unsigned *number)
 }
 
 static int parse_workers(struct options *options, const char *value) {
-        return parse_number(value, WORKERS_MAX, &options->workers);
+        return options_number(value, WORKERS_MAX, &options->workers);
 }
 
 static int parse_max_clients(struct options *options, const char *value) {
-        return parse_number(value, CLIENTS_MAX, &options->max_clients);
+        return options_number(value, CLIENTS_MAX, &options->max_clients);
 }
 
 static int parse_max_clients_per_source(struct options *options, const char *value) {
-        return parse_number(value, CLIENTS_MAX, &options->max_clients_per_source);
+        return options_number(value, CLIENTS_MAX, &options->max_clients_per_source);
 }
 
 static int parse_drain_timeout(struct options *options, const char *value) {
@@ -67,12 +68,7 @@ static int parse_log_level(struct options *options, const char *value) {
         return -EINVAL;
 }
 
-static const struct {
-        const char *name, *argument; /* argument NULL: it takes none */
-        const char *meaning;
-        const char *expected;
-        int (*parse)(struct options *options, const char *value);
-} table[] = {
+static const struct option_row common[] = {
         {"workers", "N", "serve in at most N processes (1 to 4096; default 64)",
          "write a number from 1 to 4096", parse_workers},
         {"max-clients", "N", "accept no more while there are N clients (default 16384)",
@@ -91,17 +87,29 @@ static const struct {
         {"version", NULL, "show the version and exit", NULL, NULL},
 };
 
-#define N_OPTIONS (sizeof(table) / sizeof(table[0]))
+#define N_COMMON (sizeof(common) / sizeof(common[0]))
+#define OPTIONS_MAX 31 /* below every short option */
+
+/* The service's own rows come first. NULL: there are no more. */
+static const struct option_row *row_at(const struct service *service, size_t i) {
+        const struct option_row *own = service->options;
+
+        for (; own != NULL && own->name != NULL; own++)
+                if (i-- == 0)
+                        return own;
+        return i < N_COMMON ? &common[i] : NULL;
+}
 
 static void show_help(const struct service *service) {
+        const struct option_row *row;
         char left[32];
 
         printf("Usage: %s [OPTION]...\n%s\n\n", service->program, service->summary);
-        for (size_t i = 0; i < N_OPTIONS; i++) {
-                (void)snprintf(left, sizeof(left), "--%s%s%s", table[i].name,
-                               table[i].argument != NULL ? "=" : "",
-                               table[i].argument != NULL ? table[i].argument : "");
-                printf("  %-28s %s\n", left, table[i].meaning);
+        for (size_t i = 0; (row = row_at(service, i)) != NULL; i++) {
+                (void)snprintf(left, sizeof(left), "--%s%s%s", row->name,
+                               row->argument != NULL ? "=" : "",
+                               row->argument != NULL ? row->argument : "");
+                printf("  %-28s %s\n", left, row->meaning);
         }
         printf("\nIt is started by systemd: systemctl start %s.socket. See %s(8).\n", service->unit,
                service->program);
@@ -116,18 +124,18 @@ static int refuse(const char *option, const char *value, const char *advice) {
         return -EINVAL;
 }
 
-static int apply(struct options *options, size_t i, const char *value) {
+static int apply(struct options *options, const struct option_row *row, const char *value) {
         char name[32];
 
-        if (table[i].parse(options, value) == 0)
+        if (row->parse(options, value) == 0)
                 return 1;
-        (void)snprintf(name, sizeof(name), "--%s", table[i].name);
-        return refuse(name, value, table[i].expected);
+        (void)snprintf(name, sizeof(name), "--%s", row->name);
+        return refuse(name, value, row->expected);
 }
 
 /* Whatever getopt_long(3) stumbled over: optopt holds a short option, argv the rest. */
 static int refuse_word(int result, const char *word) {
-        bool short_option = optopt > (int)N_OPTIONS; /* below are the val of long ones */
+        bool short_option = optopt > OPTIONS_MAX; /* below are the val of long ones */
         char letter[] = {'-', (char)optopt, '\0'};
 
         if (result == ':')
@@ -137,7 +145,8 @@ static int refuse_word(int result, const char *word) {
 }
 
 int options_parse(struct options *options, const struct service *service, int argc, char **argv) {
-        struct option words[N_OPTIONS + 1] = {0};
+        struct option words[OPTIONS_MAX + 1] = {0};
+        const struct option_row *row;
         int c, r = 1;
 
         *options = (struct options){
@@ -147,21 +156,21 @@ int options_parse(struct options *options, const struct service *service, int ar
                 .send_timeout = 5 * USEC_PER_MINUTE,
                 .log_level = LOG_INFO,
         };
-        for (size_t i = 0; i < N_OPTIONS; i++)
+        for (size_t i = 0; i < OPTIONS_MAX && (row = row_at(service, i)) != NULL; i++)
                 words[i] = (struct option){
-                        table[i].name, table[i].argument != NULL ? required_argument : no_argument,
-                        NULL, (int)i + 1}; /* each its own, or an ambiguous abbreviation passes */
+                        row->name, row->argument != NULL ? required_argument : no_argument, NULL,
+                        (int)i + 1}; /* each its own, or an ambiguous abbreviation passes */
 
         opterr = 0;
         optind = 0; /* so that a test can parse more than once */
         while (r == 1 && (c = getopt_long(argc, argv, ":", words, NULL)) != -1) {
-                size_t i = (size_t)c - 1;
-
                 if (c == '?' || c == ':')
                         return refuse_word(c, argv[optind - 1]);
-                if (table[i].parse != NULL) {
-                        r = apply(options, i, optarg);
-                } else if (strcmp(table[i].name, "help") == 0) {
+                row = row_at(service, (size_t)c - 1);
+                assert(row != NULL);
+                if (row->parse != NULL) {
+                        r = apply(options, row, optarg);
+                } else if (strcmp(row->name, "help") == 0) {
                         show_help(service);
                         return 0;
                 } else {

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The command line. One table names each option, its argument and its meaning; parsing and --help
- * read the same table.
+ * The command line. One table names each option, its argument and its meaning, and a service may
+ * add rows of its own; parsing and --help read the same rows.
  */
 
 #include <stdint.h>
@@ -12,6 +12,14 @@
 #define CLIENTS_MAX 1000000
 
 struct service;
+struct options;
+
+struct option_row {
+        const char *name, *argument; /* argument NULL: it takes none; name NULL: the last row */
+        const char *meaning;
+        const char *expected; /* what to write instead of a bad value */
+        int (*parse)(struct options *options, const char *value);
+};
 
 struct options {
         unsigned workers;
@@ -28,3 +36,6 @@ struct options {
  * --version has answered, -EINVAL after a record that names the option, its fault and its remedy.
  */
 int options_parse(struct options *options, const struct service *service, int argc, char **argv);
+
+/* Parses a number from 1 to most. 0 or -EINVAL. */
+int options_number(const char *value, unsigned long most, unsigned *number);

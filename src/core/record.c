@@ -105,6 +105,12 @@ void record_worker_lost(pid_t pid, const char *how, size_t clients) {
                      (int)pid, clients, how, (int)pid, clients, how);
 }
 
+void record_sink_lost(pid_t pid, const char *how) {
+        journal_send(LOG_ERR,
+                     "Sink %d lost: %s\nMESSAGE_ID=" RECORD_SINK_LOST "\nSINK_PID=%d\nCAUSE=%s",
+                     (int)pid, how, (int)pid, how);
+}
+
 void record_stuck(pid_t pid) {
         journal_send(LOG_ERR,
                      "Worker %d has not read its pair for long and is killed\n"

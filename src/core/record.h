@@ -19,6 +19,7 @@
 #define RECORD_CONNECTED "db5ecb4a3dc444069d1dc7f197a9c9f9"
 #define RECORD_LEFT "8445c97c11644d289510d8512981846a"
 #define RECORD_WORKER_LOST "452f6f97c05c42fc9a3ff4cb3cf4a146"
+#define RECORD_SINK_LOST "aaa0024d18714abeb46170c6504199b9"
 #define RECORD_STUCK "51eecf09241741a2be663e1ff03e947b"
 #define RECORD_ADOPTED "6ec90e482cb24e9c97d9fccd9687aba0"
 #define RECORD_DRAINING "91262a39010845419a7dfdfe1d1a6b7e"
@@ -36,6 +37,7 @@ void record_listening(const char *where);
 void record_connected(const struct session *session, uint64_t epoch);
 void record_left(const struct session *session, uint64_t epoch);
 void record_worker_lost(pid_t pid, const char *how, size_t clients);
+void record_sink_lost(pid_t pid, const char *how);
 void record_stuck(pid_t pid);
 void record_lost_unseen(uint64_t clients);
 void record_adopted(size_t workers, size_t clients);

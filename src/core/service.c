@@ -106,9 +106,9 @@ static int run(const struct service *service, const struct options *options) {
         struct acceptor acceptor = {
                 .inherited = &inherited,
                 .waiting = -1,
-                .crew = {.service = service, .options = options},
+                .crew = {.service = service, .options = options, .feed = &inherited.feed},
         };
-        int r = inheritance_take(&inherited, service->unit);
+        int r = inheritance_take(&inherited, service);
 
         if (r < 0) {
                 inheritance_free(&inherited);
@@ -116,10 +116,12 @@ static int run(const struct service *service, const struct options *options) {
         }
         r = notify_open();
         acceptor.crew.keeping = r > 0;
+        if (r >= 0 && service->sink != NULL)
+                r = feed_open(&inherited.feed);
         acceptor.crew.ledger = r < 0 ? NULL : ledger_open(inherited.ledger);
         if (acceptor.crew.ledger == NULL) {
-                record_fault(r < 0 ? "Cannot reach systemd" : "Cannot open the ledger", -errno);
-                r = -errno;
+                r = r < 0 ? r : -errno;
+                record_fault("Cannot reach systemd, or open what it keeps", r);
         } else {
                 block_signals();
                 r = serve(&acceptor);

@@ -18,7 +18,6 @@
 #include "pair.h"
 #include "record.h"
 
-#define PAIR_FD 3
 #define OOM_SCORE_ADJ "200" /* as if it used a fifth of all memory more; proc(5) */
 #define EVENTS 64
 #define VAIN_MAX 16
@@ -27,7 +26,7 @@
 static void turn(struct worker *worker, struct client *client) {
         if (client->state == CLIENT_LINGERING)
                 client_discard(client);
-        else if (client->state != CLIENT_ENDED)
+        else if (client->state != CLIENT_ENDED && worker->service->turn != NULL)
                 worker->service->turn(client);
 }
 
@@ -87,7 +86,11 @@ static void take_client(struct worker *worker, struct pair_message *message) {
                 session->reason = SESSION_ERROR;
                 session->ended = clock_usec(CLOCK_MONOTONIC);
                 (void)worker_say(worker, PAIR_LEFT, session, 1);
-        } else if (worker->draining) {
+                return;
+        }
+        if (worker->service->come != NULL && client->state != CLIENT_ENDED)
+                worker->service->come(client);
+        if (worker->draining) {
                 client_drain(client);
                 turn(worker, client);
         }
@@ -202,24 +205,30 @@ static void breathe(struct worker *worker) {
         worker->progress = false;
 }
 
+static void play_round(struct worker *worker) {
+        if (worker->service->round != NULL)
+                worker->service->round(worker);
+}
+
 static void loop(struct worker *worker) {
         struct epoll_event events[EVENTS];
 
+        play_round(worker);
         while (!is_done(worker)) {
                 int n = epoll_wait(worker->epoll, events, EVENTS, patience(worker));
-
                 worker->now = clock_usec(CLOCK_MONOTONIC);
                 for (int i = 0; i < n; i++)
                         if (events[i].data.ptr == &worker->pair)
                                 on_pair(worker, events[i].events);
                         else if (events[i].data.ptr == &worker->signals)
                                 stop(worker);
-                        else
+                        else if (events[i].data.ptr != NULL)
                                 turn(worker, events[i].data.ptr);
                 if (worker->now >= worker->look)
                         expire(worker);
                 if (worker->draining && worker->now >= worker->deadline)
                         end_all(worker);
+                play_round(worker);
                 worker_report(worker);
                 worker_call_roll(worker);
                 breathe(worker);
@@ -284,15 +293,22 @@ static void raise_badness(void) {
                 (void)write(fd, OOM_SCORE_ADJ, strlen(OOM_SCORE_ADJ));
 }
 
-_Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
-                           uint64_t epoch) {
+/* After a bare fork(2) close-on-exec does nothing: a copy of a listening socket or of another
+ * worker's pair must not stay. */
+void worker_become(int pair, int feed) {
+        int copy = feed < 0 ? -1 : fcntl(feed, F_DUPFD, WORKER_FEED_FD + 1);
+
         journal_close();
         record_reset();
-        /* After a bare fork(2) close-on-exec does nothing: a copy of a listening socket or of
-         * another worker's pair must not stay. */
-        if (dup2(pair, PAIR_FD) < 0 || close_range(PAIR_FD + 1, ~0U, 0) < 0)
+        if (dup2(pair, WORKER_PAIR_FD) < 0 || (feed >= 0 && dup2(copy, WORKER_FEED_FD) < 0) ||
+            close_range(feed < 0 ? WORKER_FEED_FD : WORKER_FEED_FD + 1, ~0U, 0) < 0)
                 exit(errno);
+}
+
+_Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
+                           int feed, uint64_t epoch) {
+        worker_become(pair, feed);
         raise_badness();
         /* Not _exit(): leak checkers want to see the end of a worker, too. */
-        exit(worker_run(service, options, PAIR_FD, epoch));
+        exit(worker_run(service, options, WORKER_PAIR_FD, epoch));
 }

@@ -45,10 +45,17 @@ struct worker {
         uint64_t look;     /* when to look for clients that have timed out */
 };
 
-/* To be called in a child right after fork(2): keeps nothing of the acceptor's but `pair` and the
- * standard streams, and does not return. */
+/* Where a child finds its pair and, if its service has one, its end of the feed. */
+#define WORKER_PAIR_FD 3
+#define WORKER_FEED_FD 4
+
+/* To be called in a child right after fork(2): keeps nothing of its parent's but these two (feed
+ * may be -1) and the standard streams; ends the process if it cannot. */
+void worker_become(int pair, int feed);
+
+/* A worker, from there on. */
 _Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
-                           uint64_t epoch);
+                           int feed, uint64_t epoch);
 
 /* A worker's life, without what fork(2) brings: takes `pair`, and returns an exit status: 0, or the
  * errno of what it could not start without. */

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+#include "buffer.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "client.h"
+#include "delivery.h"
+#include "draft.h"
+#include "settings.h"
+#include "worker.h"
+
+#define FIN_RECEIVED                                                                               \
+        6 /* TCP_TIME_WAIT and the states after it; <netinet/tcp.h> has a shorter tcp_info */
+
+static struct {
+        uint32_t pass; /* 0: not opened yet; who waits for the feed waits for this pass or the next:
+                          all get their turn */
+        bool blocked;  /* somebody waits */
+} buffer;
+
+/* How much of the client's stream was dropped before: what came, less what is in the queue and less
+ * the FIN, which the kernel counts as one. */
+static uint64_t stream_offset(int fd) {
+        struct tcp_info info = {0};
+        socklen_t length = sizeof(info);
+        uint64_t before;
+        int queued = 0;
+
+        do { /* until nothing has come in between; the window is full before long */
+                before = info.tcpi_bytes_received;
+                (void)ioctl(fd, SIOCINQ, &queued);
+                (void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+        } while (info.tcpi_bytes_received != before);
+        return info.tcpi_bytes_received - (unsigned)queued -
+               (info.tcpi_state >= FIN_RECEIVED ? 1 : 0);
+}
+
+static void come(struct client *client) {
+        client->session.received = stream_offset(client->fd);
+        client->session.lines = draft_of(&client->session)->lines;
+}
+
+/* The feed is full: the client is read again when there is room. */
+static void await_feed(struct client *client) {
+        struct epoll_event room = {.events = EPOLLOUT | EPOLLONESHOT};
+
+        if (client->waiting == 0) {
+                client->waiting = buffer.pass + 1;
+                client_watch(client, EPOLLET); /* an error is told once */
+        }
+        buffer.blocked = true;
+        (void)epoll_ctl(client->worker->epoll, EPOLL_CTL_MOD, WORKER_FEED_FD, &room);
+}
+
+/* Of a line that began in the draft, or of lines in the queue; offset is where they begin. Returns
+ * whether it is in the feed. */
+static bool deliver(struct client *client, uint64_t offset, uint64_t cut_from, bool tail,
+                    struct iovec draft, struct iovec queue) {
+        struct delivery delivery = {.version = DELIVERY_VERSION,
+                                    .peer = client->session.peer,
+                                    .epoch = client->worker->epoch,
+                                    .id = client->session.id,
+                                    .offset = offset,
+                                    .length = cut_from};
+        struct iovec parts[] = {{&delivery, sizeof(delivery)}, draft, queue};
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
+
+        delivery.flags = (uint16_t)((cut_from > 0 ? DELIVERY_CUT : 0) | (tail ? DELIVERY_TAIL : 0));
+        if (sendmsg(WORKER_FEED_FD, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+                await_feed(client);
+                return false;
+        }
+        (*drafts_deliveries())++;
+        return true;
+}
+
+/* Counts the lines in n bytes at `offset`, but for those that the last Buffer had counted. */
+static void count_lines(struct client *client, uint64_t offset, const char *data, size_t n) {
+        struct draft *draft = draft_of(&client->session);
+
+        for (size_t i = draft->counted > offset ? (size_t)(draft->counted - offset) : 0; i < n; i++)
+                client->session.lines += data[i] == '\n';
+        draft->lines = client->session.lines;
+        if (draft->counted < offset + n)
+                draft->counted = offset + n;
+}
+
+/* The rest of the line in the draft, and what comes after it; or all of it, if it is the last one.
+ */
+static size_t finish_line(struct client *client, const char *data, size_t n, bool last) {
+        const struct session *session = &client->session;
+        uint64_t start = draft_of(session)->start, begun = session->received - start, cut_from = 0;
+        const char *newline = memchr(data, '\n', n);
+        size_t rest = newline != NULL ? (size_t)(newline - data) + 1 : n;
+        struct iovec draft = {(void *)draft_text(session), begun}, queue = {(void *)data, rest};
+
+        if (newline == NULL && !last) {
+                draft_keep(session, session->received, data, n);
+                return n;
+        }
+        if (begun + rest > settings.line_max + 2) { /* with a CR and the newline */
+                cut_from = begun + rest - (newline != NULL);
+                if (begun > settings.line_max)
+                        draft.iov_len = settings.line_max;
+                queue.iov_len = settings.line_max - draft.iov_len;
+        }
+        if (!deliver(client, start, cut_from, newline == NULL, draft, queue))
+                return 0;
+        count_lines(client, session->received, data, rest);
+        draft_end(session, session->received + rest);
+        return rest;
+}
+
+/* n bytes at the queue's head, or behind what is delivered already. Returns how many are done with;
+ * 0: the feed is full. With `last`, no more will come. */
+static size_t begin_lines(struct client *client, uint64_t offset, const char *data, size_t n,
+                          bool last) {
+        const char *newline = memrchr(data, '\n', n);
+        size_t whole = newline != NULL ? (size_t)(newline - data) + 1 : n;
+
+        if (newline == NULL && !last) {
+                draft_keep(&client->session, offset, data, n);
+                return n;
+        }
+        if (!deliver(client, offset, 0, newline == NULL, (struct iovec){0},
+                     (struct iovec){(void *)data, whole}))
+                return 0;
+        count_lines(client, offset, data, whole);
+        return whole;
+}
+
+static size_t process(struct client *client, const char *data, size_t n, bool last) {
+        size_t done = 0, more = 1;
+
+        /* The draft has room for one line: nothing is begun before this one is dropped. */
+        if (draft_is_open(draft_of(&client->session), client->session.received))
+                return finish_line(client, data, n, last);
+        for (; done < n && more > 0; done += more)
+                more = begin_lines(client, client->session.received + done, data + done, n - done,
+                                   last);
+        return done;
+}
+
+/* All that came is delivered. */
+static void finish(struct client *client, bool closed) {
+        client->closed = closed;
+        client->state = CLIENT_FINISHING;
+        client_finish(client);
+}
+
+static void take_turn(struct client *client) {
+        struct lines *scratch = &client->worker->scratch;
+        bool draining = client->state == CLIENT_DRAINING;
+        size_t most = draining && client->quota < scratch->size ? client->quota : scratch->size;
+        ssize_t n = client_peek(client, scratch->data, most);
+        bool last = n == 0 || (draining && (size_t)n == client->quota);
+        size_t done;
+
+        if (n < 0)
+                return;
+        done = process(client, scratch->data, (size_t)n, last);
+        if (done > 0)
+                client_drop(client, done);
+        if (client->waiting == 0 && (n == 0 || (draining && client->quota == 0)))
+                finish(client, n == 0);
+}
+
+/* Nobody overtakes those who wait for the feed. */
+static void turn(struct client *client) {
+        if (client->state == CLIENT_FINISHING)
+                finish(client, false);
+        else if (buffer.blocked)
+                await_feed(client);
+        else
+                take_turn(client);
+}
+
+/* Gives all that wait for this pass a turn. Returns false when the feed is full again. */
+static bool serve_waiting(struct worker *worker) {
+        struct client *next;
+
+        for (struct client *client = LIST_FIRST(&worker->clients); client != NULL; client = next) {
+                uint32_t waited = client->waiting;
+
+                next = LIST_NEXT(client, link);
+                if (waited == 0 || waited > buffer.pass)
+                        continue;
+                client->waiting = 0;
+                take_turn(client);
+                if (client->waiting != 0) {
+                        client->waiting = waited;
+                        return false;
+                }
+                if (client->state != CLIENT_ENDED)
+                        client_watch(client, EPOLLIN);
+        }
+        return true;
+}
+
+static void serve_feed(struct worker *worker) {
+        struct client *client;
+
+        while (buffer.blocked && serve_waiting(worker)) {
+                buffer.pass++;
+                buffer.blocked = false;
+                LIST_FOREACH (client, &worker->clients, link)
+                        buffer.blocked |= client->waiting != 0;
+        }
+}
+
+static void open_feed(struct worker *worker) {
+        struct epoll_event feed = {.events = EPOLLONESHOT}; /* not yet */
+        sigset_t set;
+
+        (void)sigemptyset(&set);
+        (void)sigprocmask(SIG_SETMASK, &set, NULL); /* SIGTERM just ends it, like any other death */
+        if (epoll_ctl(worker->epoll, EPOLL_CTL_ADD, WORKER_FEED_FD, &feed) < 0)
+                exit(EXIT_FAILURE);
+        buffer.pass = 1;
+}
+
+static void play_round(struct worker *worker) {
+        if (buffer.pass == 0)
+                open_feed(worker);
+        serve_feed(worker);
+}
+
+_Noreturn void buffer_main(struct worker *keeper, int pair) {
+        static struct service service;
+        static struct options options;
+
+        service = (struct service){.program = keeper->service->program,
+                                   .turn = turn,
+                                   .come = come,
+                                   .round = play_round};
+        options = *keeper->options;
+        options.log_level = -1; /* its keeper writes the records */
+        worker_main(&service, &options, pair, WORKER_FEED_FD, keeper->epoch);
+}

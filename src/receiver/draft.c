@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "draft.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "roster.h"
+
+static struct shared {
+        uint64_t deliveries;
+        struct draft drafts[ROSTER_MAX];
+} * shared;
+
+static char *texts;
+static size_t text_size, text_stride; /* one begins a page, so that it can be given back alone */
+
+static void *share(size_t size) {
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        return memory == MAP_FAILED ? NULL : memory;
+}
+
+int drafts_open(size_t size) {
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+        text_size = size;
+        text_stride = (size + page - 1) / page * page;
+        shared = share(sizeof(*shared));
+        texts = share(text_stride * ROSTER_MAX);
+        return shared == NULL || texts == NULL ? -ENOMEM : 0;
+}
+
+uint64_t *drafts_deliveries(void) {
+        return &shared->deliveries;
+}
+
+struct draft *draft_of(const struct session *session) {
+        return &shared->drafts[session->slot];
+}
+
+static char *text_of(const struct session *session) {
+        return texts + session->slot * text_stride;
+}
+
+const char *draft_text(const struct session *session) {
+        return text_of(session);
+}
+
+void draft_reset(const struct session *session) {
+        struct draft *draft = draft_of(session);
+
+        if (draft->end > 0)
+                (void)madvise(text_of(session), text_stride, MADV_REMOVE);
+        *draft = (struct draft){0};
+}
+
+bool draft_is_open(const struct draft *draft, uint64_t offset) {
+        return draft->start < offset && offset < draft->end;
+}
+
+void draft_keep(const struct session *session, uint64_t offset, const char *data, size_t n) {
+        struct draft *draft = draft_of(session);
+        uint64_t kept;
+
+        if (!draft_is_open(draft, offset)) {
+                draft->start = offset; /* first: the line before it is over */
+                draft->end = UINT64_MAX;
+        }
+        kept = offset - draft->start;
+        if (kept < text_size)
+                memcpy(text_of(session) + kept, data, n < text_size - kept ? n : text_size - kept);
+}
+
+void draft_end(const struct session *session, uint64_t end) {
+        draft_of(session)->end = end;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "keeper.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "draft.h"
+#include "pair.h"
+#include "roster.h"
+#include "settings.h"
+#include "worker.h"
+
+#define PAUSE (100 * USEC_PER_MSEC)
+
+/* One per process. */
+static struct {
+        pid_t pid; /* the Buffer; 0: there is none */
+        int pair;
+        int pidfd;
+        bool opened;        /* the drafts */
+        bool waiting;       /* a client may not have been handed on yet */
+        bool told;          /* the Buffer is to drain */
+        uint64_t delivered; /* when the Buffer was started */
+        bool vain;          /* the last one died without having delivered anything */
+        uint64_t again;     /* us; no other Buffer before */
+} keeper = {.pair = -1, .pidfd = -1};
+
+void keeper_come(struct client *client) {
+        if (client->session.slot >= ROSTER_MAX) {
+                client_end(client, SESSION_ERROR);
+                return;
+        }
+        draft_reset(&client->session);
+        client->waiting = 1;
+        keeper.waiting = true;
+}
+
+/* Wakes the worker for its next round. */
+static int watch(struct worker *worker, int operation, int fd, uint32_t events) {
+        struct epoll_event event = {.events = events};
+
+        return epoll_ctl(worker->epoll, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+static int start(struct worker *worker) {
+        CLEANUP(fd_close) int ours = -1;
+        CLEANUP(fd_close) int its = -1;
+        int r = keeper.opened ? 0 : drafts_open(settings.line_max + 1); /* with a CR */
+        pid_t pid;
+
+        keeper.opened = r == 0;
+        if (r == 0)
+                r = pair_open(&ours, &its);
+        if (r == 0)
+                r = watch(worker, EPOLL_CTL_ADD, ours, EPOLLIN);
+        if (r < 0)
+                return r;
+        pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                buffer_main(worker, its);
+        keeper.pid = pid;
+        keeper.pair = TAKE_FD(ours);
+        keeper.pidfd = pidfd_open(pid, 0); /* without it, the pair's end will do */
+        if (keeper.pidfd >= 0)
+                (void)watch(worker, EPOLL_CTL_ADD, keeper.pidfd, EPOLLIN);
+        keeper.delivered = *drafts_deliveries();
+        keeper.told = false;
+        return 0;
+}
+
+static struct client *find(struct worker *worker, const struct session *session) {
+        struct client *client;
+
+        LIST_FOREACH (client, &worker->clients, link)
+                if (client->session.slot == session->slot && client->session.id == session->id)
+                        break;
+        return client;
+}
+
+static void hear(struct worker *worker) {
+        struct pair_message message;
+        struct client *client;
+        int r;
+
+        while ((r = pair_receive(keeper.pair, &message)) == 1 || r == -ECONNRESET) {
+                for (size_t i = 0; r == 1 && i < message.count; i++) {
+                        client = find(worker, &message.sessions[i]);
+                        if (message.type != PAIR_LEFT || client == NULL)
+                                continue;
+                        worker->progress = true;
+                        client->session.lines = message.sessions[i].lines;
+                        client->session.received = message.sessions[i].received;
+                        client_end(client, message.sessions[i].reason);
+                }
+        }
+}
+
+/* What a Buffer has not reported before it died is all in the sockets and the drafts. */
+static void bury(struct worker *worker) {
+        struct client *client;
+        bool in_vain = *drafts_deliveries() == keeper.delivered;
+
+        hear(worker);
+        worker->progress = true;
+        fd_close(&keeper.pair);
+        fd_close(&keeper.pidfd);
+        keeper.pid = 0;
+        keeper.again = worker->now + (in_vain && keeper.vain ? PAUSE : 0);
+        keeper.vain = in_vain;
+        LIST_FOREACH (client, &worker->clients, link)
+                client->waiting = 1;
+        keeper.waiting = true;
+}
+
+/* Returns whether every client has been handed on. */
+static bool hand_on(struct worker *worker) {
+        struct client *client;
+        int r = 0;
+
+        if (!keeper.waiting)
+                return true;
+        LIST_FOREACH (client, &worker->clients, link) {
+                if (client->waiting == 0)
+                        continue;
+                r = pair_send(keeper.pair, PAIR_CLIENT, &client->session, 1, client->fd);
+                if (r < 0)
+                        break;
+                client->waiting = 0;
+        }
+        keeper.waiting = r < 0;
+        (void)watch(worker, EPOLL_CTL_MOD, keeper.pair, EPOLLIN | (r == -EAGAIN ? EPOLLOUT : 0));
+        if (r < 0 && r != -EAGAIN)
+                worker_look_by(worker, worker->now + PAUSE);
+        return r == 0;
+}
+
+void keeper_round(struct worker *worker) {
+        if (keeper.pid > 0) {
+                hear(worker);
+                if (waitpid(keeper.pid, NULL, WNOHANG) == keeper.pid)
+                        bury(worker);
+        }
+        if (keeper.pid == 0 && worker->draining && LIST_EMPTY(&worker->clients))
+                return;
+        if (keeper.pid == 0 && (worker->now < keeper.again || start(worker) < 0)) {
+                worker_look_by(worker,
+                               worker->now < keeper.again ? keeper.again : worker->now + PAUSE);
+                return;
+        }
+        if (hand_on(worker) && worker->draining && !keeper.told)
+                keeper.told = shutdown(keeper.pair, SHUT_WR) == 0;
+}
