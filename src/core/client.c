@@ -28,6 +28,8 @@ void client_free(struct client *client) {
 }
 
 void client_end(struct client *client, enum session_reason reason) {
+        if (client->worker->service->end != NULL)
+                client->worker->service->end(client);
         client->session.reason = reason;
         client->session.ended = clock_usec(CLOCK_MONOTONIC);
         client->state = CLIENT_ENDED;
@@ -71,7 +73,7 @@ struct client *client_new(struct worker *worker, const struct session *session, 
 }
 
 /* A broken connection is the client's doing; anything else is ours. */
-static void client_broke(struct client *client, int error) {
+static enum session_reason reason_of(int error) {
         switch (error) {
         case ECONNRESET:
         case EPIPE:
@@ -79,10 +81,9 @@ static void client_broke(struct client *client, int error) {
         case EHOSTUNREACH:
         case ENETUNREACH:
         case ECONNABORTED:
-                client_end(client, SESSION_RESET);
-                break;
+                return SESSION_RESET;
         default:
-                client_end(client, SESSION_ERROR);
+                return SESSION_ERROR;
         }
 }
 
@@ -104,7 +105,7 @@ size_t client_receive(struct client *client, void *data, size_t n) {
         received = recv(client->fd, data, n, MSG_DONTWAIT);
         if (received < 0) {
                 if (!is_transient(errno))
-                        client_broke(client, errno);
+                        client_end(client, reason_of(errno));
                 return 0;
         }
         client->closed = received == 0;
@@ -121,18 +122,22 @@ size_t client_receive(struct client *client, void *data, size_t n) {
 ssize_t client_peek(struct client *client, void *data, size_t n) {
         ssize_t peeked = recv(client->fd, data, n, MSG_PEEK | MSG_DONTWAIT);
 
-        if (peeked < 0 && !is_transient(errno))
-                client_broke(client, errno);
-        return peeked;
+        if (peeked >= 0 || is_transient(errno))
+                return peeked;
+        client->session.reason = reason_of(errno);
+        return 0;
 }
 
 void client_drop(struct client *client, size_t n) {
-        (void)recv(client->fd, NULL, n, MSG_TRUNC | MSG_DONTWAIT); /* tcp(7): without copying */
+        ssize_t dropped = recv(client->fd, NULL, n, MSG_TRUNC | MSG_DONTWAIT); /* tcp(7): no copy */
+
+        if (dropped <= 0)
+                return;
         client->active = client->worker->now;
         client->worker->progress = true;
-        client->session.received += n;
+        client->session.received += (uint64_t)dropped;
         if (client->state == CLIENT_DRAINING)
-                client->quota -= n;
+                client->quota -= (size_t)dropped;
 }
 
 size_t client_send(struct client *client, const void *data, size_t n) {
@@ -140,7 +145,7 @@ size_t client_send(struct client *client, const void *data, size_t n) {
 
         if (sent < 0) {
                 if (!is_transient(errno))
-                        client_broke(client, errno);
+                        client_end(client, reason_of(errno));
                 return 0;
         }
         client->active = client->worker->now;
@@ -198,7 +203,7 @@ uint64_t client_expire(struct client *client, uint64_t now) {
 
 void client_finish(struct client *client) {
         if (client->closed) {
-                client_end(client, SESSION_EOF);
+                client_end(client, client->session.reason); /* SESSION_EOF unless it broke */
                 return;
         }
         client->state = CLIENT_LINGERING;

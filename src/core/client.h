@@ -64,8 +64,9 @@ bool client_is_read(const struct client *client);
  */
 size_t client_receive(struct client *client, void *data, size_t n);
 
-/* Reads up to n bytes, but leaves them in the receive queue. As recv(2); when it broke, the state
- * is CLIENT_ENDED afterwards. client_drop() takes the first n of them out. */
+/* Reads up to n bytes, but leaves them in the receive queue; client_drop() takes the first n of
+ * them out. As recv(2), but when the connection broke it has ended, for the reason in its session.
+ */
 ssize_t client_peek(struct client *client, void *data, size_t n);
 void client_drop(struct client *client, size_t n);
 

@@ -18,8 +18,9 @@
 #include "settings.h"
 #include "worker.h"
 
-#define FIN_RECEIVED                                                                               \
-        6 /* TCP_TIME_WAIT and the states after it; <netinet/tcp.h> has a shorter tcp_info */
+/* TCP_TIME_WAIT and the states after it. <netinet/tcp.h>, which names them, has a shorter tcp_info.
+ */
+#define FIN_RECEIVED 6
 
 static struct {
         uint32_t pass; /* 0: not opened yet; who waits for the feed waits for this pass or the next:
@@ -161,7 +162,8 @@ static void take_turn(struct client *client) {
         struct lines *scratch = &client->worker->scratch;
         bool draining = client->state == CLIENT_DRAINING;
         size_t most = draining && client->quota < scratch->size ? client->quota : scratch->size;
-        ssize_t n = client_peek(client, scratch->data, most);
+        bool closed = client->state != CLIENT_FINISHING;
+        ssize_t n = closed ? client_peek(client, scratch->data, most) : 0;
         bool last = n == 0 || (draining && (size_t)n == client->quota);
         size_t done;
 
@@ -171,14 +173,19 @@ static void take_turn(struct client *client) {
         if (done > 0)
                 client_drop(client, done);
         if (client->waiting == 0 && (n == 0 || (draining && client->quota == 0)))
-                finish(client, n == 0);
+                finish(client, closed && n == 0);
+}
+
+/* A client that has timed out, say: the last chance for what it has begun. */
+static void end(struct client *client) {
+        client->waiting = 1; /* not to be waited for any more */
+        if (draft_is_open(draft_of(&client->session), client->session.received))
+                (void)finish_line(client, "", 0, true);
 }
 
 /* Nobody overtakes those who wait for the feed. */
 static void turn(struct client *client) {
-        if (client->state == CLIENT_FINISHING)
-                finish(client, false);
-        else if (buffer.blocked)
+        if (buffer.blocked)
                 await_feed(client);
         else
                 take_turn(client);
@@ -241,6 +248,7 @@ _Noreturn void buffer_main(struct worker *keeper, int pair) {
         service = (struct service){.program = keeper->service->program,
                                    .turn = turn,
                                    .come = come,
+                                   .end = end,
                                    .round = play_round};
         options = *keeper->options;
         options.log_level = -1; /* its keeper writes the records */

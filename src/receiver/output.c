@@ -31,21 +31,29 @@ static struct {
         size_t size, start, end; /* what is to be written; whole lines */
 } output = {.fd = -1};
 
+/* What was written after that size. */
+static int take_back(uint64_t size) {
+        if (ftruncate(output.fd, (off_t)size) < 0 || lseek(output.fd, (off_t)size, SEEK_SET) < 0)
+                return -errno;
+        return 0;
+}
+
 /* A predecessor was killed while it wrote. */
 static int mend(const struct stat *st) {
         struct ledger *ledger = output.ledger;
         uint64_t size = (uint64_t)st->st_size;
+        int r = 0;
 
         if (ledger->writing == 0)
                 return 0;
         if (!output.to_file)
                 output.data[output.end++] = '\n';
         else if (st->st_ino == ledger->writing_to && size > ledger->writing_at &&
-                 size <= ledger->writing_at + ledger->writing &&
-                 ftruncate(output.fd, (off_t)ledger->writing_at) < 0)
-                return -errno;
-        ledger->writing = 0;
-        return 0;
+                 size <= ledger->writing_at + ledger->writing)
+                r = take_back(ledger->writing_at);
+        if (r == 0)
+                ledger->writing = 0;
+        return r;
 }
 
 static int open_stdout(struct ledger *ledger) {
@@ -158,7 +166,7 @@ static int to_file(void) {
         if (n == (ssize_t)output.end)
                 return 0;
         if (n > 0)
-                (void)!ftruncate(output.fd, (off_t)output.ledger->writing_at);
+                (void)take_back(output.ledger->writing_at);
         return n < 0 ? -errno : -ENOSPC;
 }
 

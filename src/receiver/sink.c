@@ -120,6 +120,10 @@ static bool write_delivery(const struct delivery *delivery, const char *data, si
                              .tail = (delivery->flags & DELIVERY_TAIL) != 0};
         int r;
 
+        if (delivery->flags == DELIVERY_TAIL && n > settings.line_max) {
+                whole.cut_from = n;
+                whole.length = settings.line_max;
+        }
         if (!(delivery->flags != 0 ? write_line(delivery, &whole) : write_lines(delivery, data, n)))
                 return false;
         while ((r = output_flush()) < 0)
