@@ -44,7 +44,7 @@ int close_crew(void **state) {
 }
 
 void adopt(int i) {
-        assert_int_equal(crew_adopt(&crew, ADOPTED_PID + i, TAKE_FD(inherited[i])), 0);
+        assert_int_equal(crew_adopt(&crew, ADOPTED_PID + i, TAKE_FD(inherited[i]), false), 0);
 }
 
 void let_crew_hear(void) {

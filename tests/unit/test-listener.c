@@ -34,6 +34,7 @@ struct outcome {
 };
 
 static struct outcome *outcome;
+static const struct service echo = {.unit = "echo", .program = "echod"};
 
 static const struct passing *passed;
 
@@ -88,7 +89,7 @@ static int take_in_child(void *argument) {
         (void)argument;
         place(passed);
         announce(passed);
-        outcome->result = inheritance_take(&taken, "echo");
+        outcome->result = inheritance_take(&taken, &echo);
         look_at(&taken);
         outcome->told_on = getenv("LISTEN_FDS") != NULL;
         outcome->closed = descriptors();

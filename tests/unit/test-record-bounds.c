@@ -175,7 +175,7 @@ static int be_a_worker(void *pair) {
         static const struct service service = {.unit = "echo", .program = "echod"};
         static const struct options options = {.workers = 1};
 
-        worker_main(&service, &options, *(int *)pair, EPOCH);
+        worker_main(&service, &options, *(int *)pair, -1, EPOCH);
 }
 
 static void worker_tells_nothing_of_the_acceptors(void **state) {
