@@ -64,17 +64,18 @@ static void turn_away(struct acceptor *acceptor) {
 /* Hands the waiting client over. Returns whether none is waiting any more. */
 static bool hand_over(struct acceptor *acceptor) {
         struct crew *crew = &acceptor->crew;
-        int r = crew_hand_over(crew, &acceptor->client, acceptor->waiting);
+        CLEANUP(fd_close) int fd = TAKE_FD(acceptor->waiting); /* on_crew_changed() looks at it */
+        int r = crew_hand_over(crew, &acceptor->client, fd);
 
         if (r < 0 && r != -EUSERS) {
                 if (r != -EAGAIN)
                         record_fault("Cannot hand a client over", r);
+                acceptor->waiting = TAKE_FD(fd);
                 pause_for(acceptor, RETRY);
                 return false;
         }
         if (r == -EUSERS)
                 turn_away(acceptor);
-        fd_close(&acceptor->waiting);
         replenish(acceptor);
         if (crew->clients >= crew->options->max_clients) {
                 (void)listen_set(acceptor, false); /* until on_crew_changed() finds a place free */
