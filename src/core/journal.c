@@ -2,16 +2,19 @@
 #include "journal.h"
 
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
+#include <time.h>
 
 #include "cleanup.h"
 
@@ -147,6 +150,14 @@ bool journal_flush(void) {
         return journal.lost > 0;
 }
 
+void journal_await_read(int socket, int msec) {
+        static const struct timespec nap = {.tv_nsec = 1000000};
+        int unread = 0;
+
+        for (; msec > 0 && ioctl(socket, SIOCOUTQ, &unread) == 0 && unread > 0; msec--)
+                (void)nanosleep(&nap, NULL);
+}
+
 void journal_finish(int msec) {
         struct pollfd room = {.fd = journal.socket >= 0 ? journal.socket : STDERR_FILENO,
                               .events = POLLOUT};
@@ -154,6 +165,7 @@ void journal_finish(int msec) {
         for (int tries = 0; journal_flush() && tries < FINISH_TRIES; tries++)
                 if (poll(&room, 1, msec / FINISH_TRIES) < 0)
                         return;
+        journal_await_read(journal.socket, msec);
 }
 
 void journal_send(int priority, const char *format, ...) {

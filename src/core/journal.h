@@ -35,5 +35,9 @@ bool journal_flush(void);
 /* The same, but waits for up to that many milliseconds: for the end of a process. */
 void journal_finish(int msec);
 
+/* Waits for up to that many milliseconds until journald has read what was sent to it over socket:
+ * it looks into /proc for the unit that a record is of, so its writer must still be there. */
+void journal_await_read(int socket, int msec);
+
 /* Replaces control characters in text from outside, in place. Returns text. */
 char *journal_printable(char *text);

@@ -22,6 +22,7 @@
 #define MESSAGE_MAX (1 << 18) /* of the feed; more than any build sends */
 #define PAUSE_LEAST 100       /* ms, before it is tried again; doubled each time */
 #define PAUSE_MOST 5000
+#define FINISH_MSEC 500
 
 static struct {
         bool begun;    /* the acceptor has given its word */
@@ -179,6 +180,8 @@ int sink_run(const struct options *options, struct ledger *ledger) {
         while (more && !sink.leaving)
                 more = pass_on(message);
         record_finish();
+        if (!settings.to_stdout)
+                journal_await_read(output_fd(), FINISH_MSEC);
         free(message);
         return message != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 }
