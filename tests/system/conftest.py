@@ -50,3 +50,10 @@ def echo(machine):
     """A machine on which echo.socket has been started, and nothing else has happened."""
     machine.run("systemctl", "start", "echo.socket")
     return machine
+
+
+@pytest.fixture
+def receiver(machine):
+    """A machine on which receiver.socket has been started, and nothing else has happened."""
+    machine.run("systemctl", "start", "receiver.socket")
+    return machine

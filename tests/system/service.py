@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The echo service as its clients and its administrator meet it: what several tests ask and do."""
+"""The services as their clients and their administrator meet them: what several tests ask and do."""
 
 import threading
 import time
@@ -13,6 +13,7 @@ LEFT = "8445c97c11644d289510d8512981846a"
 WORKER_LOST = "452f6f97c05c42fc9a3ff4cb3cf4a146"
 ADOPTED = "6ec90e482cb24e9c97d9fccd9687aba0"
 RECORDS_LOST = "a82e113d30cf4301a8b2276a01fdc4bc"
+LINE = "0affc532e08e4c8faa76e59516e65b85"
 REFUSED = "a811e0fd13674813aac67e08b0cbc7e5"
 
 
@@ -20,17 +21,17 @@ def records(machine, kind, unit="echo.service"):
     return [record for record in machine.journal(unit) if record.get("MESSAGE_ID") == kind]
 
 
-def left(machine, peer):
+def left(machine, peer, unit="echo.service"):
     """The record that the client has left, once there is one."""
     def find():
-        found = [record for record in records(machine, LEFT) if record["PEER"] == peer]
+        found = [record for record in records(machine, LEFT, unit) if record["PEER"] == peer]
         assert len(found) <= 1, found
         return found
     return eventually(find, f"a record that {peer} has left")[0]
 
 
-def main_pid(machine):
-    return int(machine.show("echo.service", "MainPID"))
+def main_pid(machine, unit="echo.service"):
+    return int(machine.show(unit, "MainPID"))
 
 
 def worker_of(machine, client):
@@ -74,9 +75,9 @@ def call(machine, **where):
     return time.monotonic() - began
 
 
-def status(machine):
+def status(machine, unit="echo.service"):
     """What systemctl status shows of the service's own account."""
-    for line in machine.run("systemctl", "status", "echo.service", status=None).splitlines():
+    for line in machine.run("systemctl", "status", unit, status=None).splitlines():
         if line.strip().startswith("Status: "):
             return line.strip().removeprefix("Status: ").strip('"')
     return None

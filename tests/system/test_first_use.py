@@ -11,7 +11,8 @@ import pytest
 from machine import eventually
 from service import (CONNECTED, LEFT, LISTENING, call, left, main_pid, records, status, talk, worker_of)
 
-UNITS = ["echo.socket", "echo.service", "echo@4321.socket", "echo@4321.service"]
+SERVICES = ["echo.service", "echo@4321.service", "receiver.service", "receiver@4321.service"]
+UNITS = [*SERVICES, *(unit.replace(".service", ".socket") for unit in SERVICES)]
 
 
 def read_until(terminal, end):
@@ -93,7 +94,7 @@ def test_verify_finds_nothing_to_say(machine):
     assert machine.run("systemd-analyze", "verify", "--man=no", *UNITS) == ""
 
 
-@pytest.mark.parametrize("unit", ["echo.service", "echo@4321.service"])
+@pytest.mark.parametrize("unit", SERVICES)
 def test_security_is_two_tenths_or_better(machine, unit):
     verdict = machine.run("systemd-analyze", "security", "--no-pager", unit).splitlines()[-1]
     exposure = re.search(rf"Overall exposure level for {re.escape(unit)}: (\d+\.\d+)", verdict)
