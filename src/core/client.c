@@ -38,10 +38,12 @@ void client_end(struct client *client, enum session_reason reason) {
         worker_ended(client->worker, client);
 }
 
-/* How long it may make no progress, us; 0: for ever. */
+/* How long it may make no progress, us; 0: for ever, as nobody here would see any. */
 static uint64_t client_patience(const struct client *client) {
         const struct options *options = client->worker->options;
 
+        if (client->worker->service->turn == NULL)
+                return 0;
         return client->events == EPOLLOUT ? options->send_timeout : options->idle_timeout;
 }
 
