@@ -60,10 +60,13 @@ def _high(fd):
 
 class Manager:
     numbers = iter(range(1 << 30))
+    program = None  # PROGRAM, unless a subclass says another one
 
-    def __init__(self, *options, keeps=True, runner=(), environment=(), logs_to_journal=False):
+    def __init__(self, *options, keeps=True, runner=(), environment=(), logs_to_journal=False, listener=None,
+                 stdout=None):
         self.options, self.runner = options, runner
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.stdout = None if stdout is None else _high(stdout)
+        self.listener = listener or socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.listener.setblocking(False)
         self.address = self.listener.getsockname()
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if keeps else None
@@ -95,6 +98,8 @@ class Manager:
             actions = [(os.POSIX_SPAWN_DUP2, fd, FIRST_PASSED + i) for i, (_, fd) in enumerate(passed)]
             actions += [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_RDWR, 0),
                         (os.POSIX_SPAWN_DUP2, 1, 0), (os.POSIX_SPAWN_DUP2, self._passed_err, 2)]
+            if self.stdout is not None:
+                actions.append((os.POSIX_SPAWN_DUP2, self.stdout, 1))
             environment = {"PATH": os.environ["PATH"], "LISTEN_FDS": str(len(passed)),
                            "LISTEN_FDNAMES": ":".join(name for name, _ in passed),
                            **self.environment}
@@ -102,7 +107,7 @@ class Manager:
                 environment["NOTIFY_SOCKET"] = self.notify.getsockname().decode().replace("\0", "@")
             self.pid = os.posix_spawn(
                 "/bin/sh", ["sh", "-c", 'export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"', "sh",
-                            *self.runner, *tracer, PROGRAM, *self.options],
+                            *self.runner, *tracer, self.program or PROGRAM, *self.options],
                 environment, file_actions=actions)
         self.started.add(self.pid)
         return self.pid
@@ -187,8 +192,9 @@ class Manager:
         self.listener.close()
         if self.notify:
             self.notify.close()
-        for fd in (self._passed_listener, self._err, self._passed_err, self._end):
-            os.close(fd)
+        for fd in (self._passed_listener, self._err, self._passed_err, self._end, self.stdout):
+            if fd is not None:
+                os.close(fd)
 
     def _reap(self, pid):
         self.started.discard(pid)
@@ -233,8 +239,8 @@ class Manager:
     def _keep(self, name, fd):
         kept = _high(fd)
         self.store[name] = kept
-        if name.startswith("worker-"):
-            self.started.add(int(name.removeprefix("worker-")))
+        if name.startswith(("worker-", "sink-")):
+            self.started.add(int(name.partition("-")[2]))
         with contextlib.suppress(PermissionError):  # a memfd cannot hang up
             self._epoll.register(kept, 0)
 
