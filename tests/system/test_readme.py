@@ -10,7 +10,7 @@ What is written there is compared character by character, but for these placehol
 - Blanks may be more or fewer: programs align their columns to what stands in them.
 
 In a block that is typed into, "^C" is that key, what is behind "telnet> " is typed, and so is a line that comes twice
-(typed, and as its echo). Where a client is needed, there is one. tests/run is compared with its text only.
+(typed, and as its echo), or, said to the receiver, one between telnet's greeting and its end. Where a client is needed, there is one. tests/run is compared with its text only.
 """
 
 import os
@@ -148,7 +148,7 @@ def play(machine, placeholders, step, visit):
             if not terminal.read():
                 step.compare(Placeholders(), terminal.text)
 
-    above = ""
+    above, is_typed = "", False
     lines = step.shown.splitlines(keepends=True)
     for line, next_line in zip(lines, [*lines[1:], ""]):
         if line.startswith("^"):
@@ -157,12 +157,16 @@ def play(machine, placeholders, step, visit):
         elif line.startswith("telnet> "):
             wait_for(above + "telnet> ")
             terminal.type(line.removeprefix("telnet> "))
-        elif line == next_line:
+        elif line == next_line or is_typed:
             wait_for(above)
             terminal.type(line)
+            if is_typed:  # a person would not leave before it has come; the sink may have to start first
+                eventually(lambda: line in machine.run("journalctl", "-u", "receiver", "-o", "cat"), line)
         elif "Accepting connections" in line:  # which it says when the first one comes
             wait_for(above)
             visit()
+        is_typed = not line.startswith("^") and (
+            is_typed or (step.command.endswith(" 4041") and line.startswith("Escape ")))
         above += line
         if "left: " in line:
             wait_for(above)
@@ -222,12 +226,27 @@ def test_console_blocks_show_what_happens(machine, monkeypatch):
             eventually(lambda: not machine.processes("echod"), "no process is left")
 
 
+DROP_INS = re.findall(r"^```ini\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
 def test_drop_in_sets_the_options(echo):
-    drop_in, = re.findall(r"^```ini\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    drop_in, _ = DROP_INS
     echo.drop_in("echo.service", drop_in)
     call(echo)
     arguments = echo.path(f"/proc/{main_pid(echo)}/cmdline").read_text().rstrip("\0").split("\0")[1:]
     assert f"ECHOD_OPTIONS={' '.join(arguments)}\"" in drop_in
+
+
+def test_drop_in_has_lines_written_into_a_file(receiver):
+    _, drop_in = DROP_INS
+    receiver.drop_in("receiver.service", drop_in)
+    shown = [line.split(" ", 3) for line in re.findall(r"^[0-9a-f]+-\d+ \d+ - .*", README, re.MULTILINE)]
+    with receiver.connect(4041) as client:
+        for *_, line in shown:
+            client.sendall(line.encode() + b"\r\n")
+    file = receiver.path(re.search("append:(.*)", drop_in)[1])
+    eventually(lambda: file.exists() and file.read_text().count("\n") == len(shown), "every line is in the file")
+    assert [line.split(" ", 3)[1:] for line in file.read_text().splitlines()] == [line[1:] for line in shown]
 
 
 def test_last_line_of_tests_run_is_what_it_echoes():
