@@ -145,6 +145,8 @@ static size_t process(struct client *client, const char *data, size_t n, bool la
         /* The draft has room for one line: nothing is begun before this one is dropped. */
         if (draft_is_open(draft_of(&client->session), client->session.received))
                 return finish_line(client, data, n, last);
+        /* If a Buffer has died that kept a beginning: it did not drop it, all of it is in data. */
+        draft_end(&client->session, client->session.received);
         for (; done < n && more > 0; done += more)
                 more = begin_lines(client, client->session.received + done, data + done, n - done,
                                    last);
