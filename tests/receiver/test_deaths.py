@@ -78,6 +78,28 @@ def test_buffer_killed_between_delivering_and_dropping_delivers_once_more_at_the
     assert receiver.await_line("left: eof, 3 lines", 5)
 
 
+def test_line_whose_end_comes_between_two_buffers_comes_whole_and_so_does_the_next(receive):
+    """The first one has kept the beginning, and has not dropped it yet; the second one sees all of the line."""
+    receiver = receive("--prefix", "--workers=1")
+    with receiver.connect() as client:
+        client.sendall(b"first\n")
+        receiver.await_lines(1)
+        await_taken(client)
+        worker = receiver.worker_of(client)
+        killed = KilledAt(receiver.buffer_of(client), "recvfrom", 2)
+        os.kill(worker, signal.SIGSTOP)  # no successor yet
+        client.sendall(b"begun, ")
+        eventually(killed.is_over, "end of the Buffer")
+        killed.close()
+        client.sendall(b"and ended\n")
+        os.kill(worker, signal.SIGCONT)
+        receiver.await_lines(2)
+        client.sendall(b"third\n")
+        leave(client)
+    assert [line[1:] for line in receiver.await_lines(3)] == [
+        (0, b"-", b"first"), (6, b"-", b"begun, and ended"), (23, b"-", b"third")]
+
+
 def test_buffer_killed_between_lines_repeats_nothing(receive):
     receiver = receive("--prefix")
     sent = sent_lines(200)
