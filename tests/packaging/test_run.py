@@ -88,13 +88,13 @@ def assert_fails(done, *expected):
 class Terminal:
     """packaging/run at a terminal of its own."""
 
-    def __init__(self, port):
+    def __init__(self, port, **environment):
         self.text = ""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.chdir(TREE)
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background has it ignored
-            os.execve("packaging/run", ["packaging/run"], {**os.environ, "PORT": str(port)})
+            os.execve("packaging/run", ["packaging/run"], {**os.environ, "PORT": str(port), **environment})
 
     def expect(self, text, seconds=10):
         deadline = time.monotonic() + seconds
@@ -130,8 +130,8 @@ class Terminal:
             os.close(self._fd)
 
 
-def serve(port=4040):
-    terminal = Terminal(port)
+def serve(port=4040, **environment):
+    terminal = Terminal(port, **environment)
     terminal.expect("Ctrl-C", BUILD_SECONDS)
     assert f"telnet 127.0.0.1 {port}" in terminal.text
     return terminal
@@ -199,6 +199,21 @@ def test_serves_ipv4_and_ipv6_and_shows_the_log():
         terminal.expect(f"[::1]:{port}")
     terminal.press_ctrl_c()
     assert terminal.finish() == 0, terminal.text
+
+
+def test_receiver_shows_the_lines_that_it_receives():
+    terminal = serve(4322, SERVICE="receiver")
+    with socket.create_connection(("127.0.0.1", 4322), timeout=10) as client:
+        client.sendall(b"truck-7 52.3676 4.9041\nand a tail")
+        terminal.expect("\ntruck-7 52.3676 4.9041\r\n")
+        terminal.press_ctrl_c()
+        assert client.recv(1) == b""
+    terminal.expect("\nand a tail\r\n")
+    assert terminal.finish() == 0, terminal.text
+
+
+def test_unknown_service_is_refused():
+    assert_fails(run(SERVICE="daytime"), "SERVICE", "echo or receiver")
 
 
 def test_serves_where_ipv6_is_off():
