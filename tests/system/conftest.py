@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import os
 import signal
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def pytest_configure(config):
     if not config.getoption("--root"):
         raise pytest.UsageError("no --root: see tests/system/make-root and tests/system/install-into")
 
+    config.addinivalue_line("markers", "long: takes minutes; for tests/run --long")
+
     def stop(*_):
         raise KeyboardInterrupt  # pytest then tears the fixtures down
 
@@ -35,6 +38,11 @@ def pytest_generate_tests(metafunc):
     if "machine" in metafunc.fixturenames:
         roots = metafunc.config.getoption("--root")
         metafunc.parametrize("machine", roots, ids=lambda root: root.name, indirect=True)
+
+
+def pytest_collection_modifyitems(items):
+    if "ECHOD_TEST_LONG" not in os.environ:
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture

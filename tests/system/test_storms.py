@@ -2,7 +2,10 @@
 """Whatever happens to the service, again and again: the socket goes on listening."""
 
 from machine import eventually
-from service import REFUSED, Knocker, call, left, main_pid, name, records, talk
+from service import LEFT, REFUSED, Knocker, call, left, main_pid, name, records, status, talk
+from talkers import Talkers
+
+THOUSAND = 1000
 
 # It dies before it can say that it is ready, and is started again even faster than usual.
 CRASHING = "[Service]\nRestartSec=10ms\nExecStart=\nExecStart=/bin/sh -c 'kill -SEGV $$$$'\n"
@@ -62,3 +65,18 @@ def test_a_bad_option_is_named_tried_seldom_and_can_be_corrected(echo):
         echo.run("systemctl", "restart", "echo.service")
         assert patient.recv(100) == b"I can wait\n"
     call(echo)
+
+
+def test_a_thousand_talking_clients_outlive_all_that_systemd_does(echo):
+    """And when it stops the service, they are answered to the last byte."""
+    crowd = Talkers(echo, THOUSAND, thinking=0.2)
+    for command in (["restart", "echo.service"], ["daemon-reload"], ["daemon-reexec"],
+                    ["kill", "--kill-who=main", "--signal=KILL", "echo.service"]):
+        echo.run("systemctl", *command)
+        call(echo)
+        crowd.go_on()
+    eventually(lambda: status(echo).startswith(f"{THOUSAND} clients, {THOUSAND + 4} served, 0 lost"), "all there")
+    crowd.sent_off_by(lambda: echo.run("systemctl", "stop", "echo.service"))
+    eventually(lambda: not echo.processes("echod"), "no process left")
+    reasons = [record["REASON"] for record in records(echo, LEFT)]
+    assert (reasons.count("drain"), len(reasons)) == (THOUSAND, THOUSAND + 4)
