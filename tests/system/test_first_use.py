@@ -4,6 +4,7 @@
 import os
 import pty
 import re
+import socket
 import time
 
 import pytest
@@ -120,6 +121,27 @@ def test_no_limit_can_keep_the_service_down(echo):
     # With as many in the store as the limit, no start would succeed: 202/FDS.
     assert soft >= int(echo.show("echo.service", "FileDescriptorStoreMax")) + 64
     assert echo.show("echo.service", "OOMPolicy") == "continue"
+
+
+def connects(machine, source):
+    with machine.network():
+        try:
+            with socket.create_connection(("127.0.0.1", 4040), timeout=2, source_address=(source, 0)) as client:
+                talk(client)
+                return True
+        except TimeoutError:
+            return False
+
+
+def test_socket_unit_says_which_addresses_may_connect(echo):
+    """Where the kernel lets systemd filter: in a container it may not, and then systemd filters for nobody."""
+    nobody = ["systemd-run", "--quiet", "--wait", "--property=IPAddressDeny=any"]
+    filters = "no" in echo.run("sh", "-c", f"{' '.join(nobody)} bash -c '</dev/tcp/127.0.0.1/4040' || echo no",
+                               seconds=200)
+    echo.run("systemctl", "set-property", "echo.socket", "IPAddressDeny=any", "IPAddressAllow=127.0.0.2")
+    assert echo.show("echo.socket", "IPAddressAllow") == "127.0.0.2/32"
+    assert connects(echo, "127.0.0.2")
+    assert connects(echo, "127.0.0.1") != filters
 
 
 def test_enable_now_serves_at_once_and_from_the_next_boot_on(machine):
