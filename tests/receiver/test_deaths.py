@@ -74,7 +74,8 @@ def test_buffer_killed_between_delivering_and_dropping_delivers_once_more_at_the
         client.sendall(b"third\n")
         leave(client)
     lines = receiver.await_lines(4)
-    assert [(line.offset, line.text) for line in lines] == [(0, b"first"), (6, b"second"), (6, b"second"), (13, b"third")]
+    assert [(line.offset, line.text) for line in lines] == [
+        (0, b"first"), (6, b"second"), (6, b"second"), (13, b"third")]
     assert receiver.await_line("left: eof, 3 lines", 5)
 
 

@@ -109,16 +109,16 @@ def test_idle_timeout_hits_a_client_that_says_nothing(receive, pipe):
     assert [line[1:] for line in pipe.read_lines(2)] == [(0, b"-", b"line"), (5, b"tail", b"and a part")]
 
 
-def test_slow_sink_serves_all_clients_alike(receive, pipe):
-    receiver = receive("--prefix", "--workers=4", "--drain-timeout=1s", stdout=pipe.into)
+def test_slow_sink_serves_all_clients_of_a_buffer_alike(receive, pipe):
+    receiver = receive("--prefix", "--workers=1", "--drain-timeout=1s", stdout=pipe.into)
     floods = [Flood(receiver) for _ in range(12)]
     eventually(lambda: all(flood.is_blocked() for flood in floods), "standstill", 30)
-    while pipe.newlines < 160000:
+    while pipe.newlines < 60000:
         pipe.read(4096)
     whole = bytes(pipe.data[:pipe.data.rfind(b"\n") + 1])
     counts = Counter(line.session for line in parse(whole))
     assert len(counts) == len(floods)
-    assert min(counts.values()) > max(counts.values()) / 20, counts
+    assert min(counts.values()) > max(counts.values()) / 4, counts
     for flood in floods:
         flood.enough.set()
         reset(flood.client)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from machine import eventually
-from service import ADOPTED, LEFT, LINE, LISTENING, WORKER_LOST, left, main_pid, name, records, status
+from service import ADOPTED, LEFT, LINE, LISTENING, SINK_LOST, WORKER_LOST, left, main_pid, name, records, status
 from test_first_use import read_until
 
 UNIT = "receiver.service"
@@ -34,15 +34,16 @@ def children(machine, pid):
 
 
 def worker_of(machine, client):
-    """Both it and its Buffer hold the other end of a client's connection; it is the older one."""
-    port = client.getsockname()[1]
-    shown = machine.run("ss", "-Htnp", "state", "established", f"dport = :{port}")
-    return min(int(part.partition(",")[0]) for part in shown.split("pid=")[1:])
+    """Both it and its Buffer hold the other end of a client's connection; it is the Buffer's parent."""
+    def find():
+        shown = machine.run("ss", "-Htnp", "state", "established", f"dport = :{client.getsockname()[1]}")
+        holders = {int(part.partition(",")[0]) for part in shown.split("pid=")[1:]}
+        return {parent for pid, parent in machine.processes("receiverd").items() if pid in holders} & holders
+    return eventually(find, "a worker and its Buffer").pop()
 
 
 def buffer_of(machine, client):
-    worker = worker_of(machine, client)
-    return eventually(lambda: children(machine, worker), "a Buffer")[0]
+    return children(machine, worker_of(machine, client))[0]
 
 
 def sink_of(machine):
@@ -111,6 +112,7 @@ def assert_all_received(feeder, came):
 def assert_all_in_journal(machine, feeder):
     record = left(machine, feeder.name, UNIT)
     assert record["LINES"] == str(feeder.said)
+    assert record["BYTES_RECEIVED"] == str(sum(len(line) + 1 for line in said_by(feeder).values()))
     came = lines(machine)
     assert {(line["PEER"], line["SESSION"]) for line in came} == {(feeder.name, record["SESSION"])}
     assert_all_received(feeder, [(int(line["OFFSET"]), line["MESSAGE"]) for line in came])
@@ -188,7 +190,8 @@ def test_no_line_is_lost_with_a_killed(receiver, victim):
             eventually(lambda: VICTIMS[victim](receiver, feeder.socket) not in (0, pid), "a successor")
         feeder.goes_on()
     assert_all_in_journal(receiver, feeder)
-    assert len(records(receiver, WORKER_LOST, UNIT)) == (3 if victim == "sink" else 0)
+    assert len(records(receiver, SINK_LOST, UNIT)) == (3 if victim == "sink" else 0)
+    assert records(receiver, WORKER_LOST, UNIT) == []
 
 
 def test_clients_notice_nothing_of_restarts(receiver):

@@ -54,7 +54,7 @@ def test_no_line_is_missing_on_the_other_machine_after_the_link_was_cut(receiver
         nonlocal said
         client.sendall(b"".join(b"line %d\n" % (said + i) for i in range(LINES)))
         said += LINES
-        eventually(lambda: len(records(receiver, LINE, "receiver.service")) == said, "every line is in the journal here")
+        eventually(lambda: len(records(receiver, LINE, "receiver.service")) == said, "every line is in the journal")
 
     def kept():
         text = there.run("sh", "-c", "journalctl --quiet --output=json --directory=/var/log/journal/remote "
