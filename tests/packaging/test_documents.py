@@ -46,7 +46,7 @@ def entries():
 def described(page):
     """{MESSAGE_ID: the item about it}, in a manual page's section JOURNAL."""
     _, _, section = (TREE / page).read_text().partition("\n.Sh JOURNAL\n")
-    items = re.split(r"^\.It ", section.partition("\n.Sh ")[0].partition("\n.El\n")[0], flags=re.MULTILINE)[1:]
+    items = re.split(r"^\.It ", section.partition("\n.El\n")[0], flags=re.MULTILINE)[1:]
     return {re.search(rf"^\.Li ({ID})", item, re.MULTILINE)[1]: item for item in items}
 
 
@@ -79,6 +79,16 @@ def test_page_describes_every_kind_of_record_with_its_fields(page):
     assert described(page).keys() == numbers
     for number, item in described(page).items():
         assert set(re.findall(r"^\.Va (\w+)", item, re.MULTILINE)) == set.union(*records()[number]), item
+
+
+def test_contributing_names_files_and_functions_that_exist():
+    text = (TREE / "CONTRIBUTING.md").read_text()
+    code = "\n".join(path.read_text() for path in (TREE / "src").rglob("*.c"))
+    names = re.findall(r"`(\w+)\(\)`", text)
+    assert names and [name for name in names if not re.search(rf"^\w.*\b{name}\(", code, re.MULTILINE)] == []
+    paths = re.findall(r"`([\w./-]+\.(?:c|h|in|md|conf))`", text)
+    exist = [(TREE / path).exists() or any((TREE / "src").rglob(path)) for path in paths]
+    assert exist and all(exist), list(zip(paths, exist))
 
 
 def test_versions_are_one():

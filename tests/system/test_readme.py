@@ -9,8 +9,10 @@ What is written there is compared character by character, but for these placehol
 - A line "..." is any number of lines.
 - Blanks may be more or fewer: programs align their columns to what stands in them.
 
-In a block that is typed into, "^C" is that key, what is behind "telnet> " is typed, and so is a line that comes twice
-(typed, and as its echo), or, said to the receiver, one between telnet's greeting and its end. Where a client is needed, there is one. tests/run is compared with its text only.
+A command that ends in a backslash goes on in the next line. In a block that is typed into, "^C" is that key,
+what is behind "telnet> " is typed, and so is a line that comes twice (typed, and as its echo), or, said to the
+receiver, one between telnet's greeting and its end. Where a client is needed, there is one. tests/run is compared
+with its text only, and packaging/build-deb has been run by install-into.
 """
 
 import os
@@ -21,12 +23,13 @@ import time
 from pathlib import Path
 
 from machine import eventually
-from service import call, main_pid, receive_all, talk, worker_of
+from service import call, main_pid, receive_all, status, talk, worker_of
 
 TREE = Path(__file__).resolve().parents[2]
 README = (TREE / "README.md").read_text()
 SOURCES = "/usr/src/echod"  # in the machine: install-into has put them there
 QUERIES = ("journalctl ", "systemctl show ", "ss ")  # asked again until all that is to be shown has happened
+NEEDING_CLIENTS = ("Crash, restart, stop, upgrade", "Seeing it at work", "Questions")
 SECONDS = 60
 
 PLACEHOLDER = re.compile(r"""
@@ -98,6 +101,8 @@ def read_steps():
             inside = line == "```console"
         elif inside and line.startswith(("$ ", "# ")):
             steps.append(Step(section, number, line[2:]))
+        elif inside and steps[-1].command.endswith("\\"):
+            steps[-1].command += "\n" + line
         elif inside:
             steps[-1].shown += line + "\n"
         elif line.startswith("## "):
@@ -201,16 +206,31 @@ def test_console_blocks_show_what_happens(machine, monkeypatch):
         with arrive() as client:
             talk(client)
 
+    def play_a_busy_day():
+        """One client is there; 19 come, and one too many; one is lost, 18 leave, and one comes and goes."""
+        lost, *others = [arrive() for _ in range(19)]
+        with machine.connect() as refused:
+            assert receive_all(refused) == b""
+        machine.kill(worker_of(machine, lost), "KILL")
+        assert receive_all(lost) == b""
+        for client in others:
+            client.close()
+        eventually(lambda: status(machine).startswith("1 clients, "), "they have left")
+        visit()
+
     for step in read_steps():
-        if step.section in ("Crash, restart, stop, upgrade", "Questions") and step.section not in clients:
+        if step.section in NEEDING_CLIENTS and step.section not in clients:
             for earlier in clients.values():
                 earlier.close()
+            eventually(lambda: status(machine).startswith("0 clients, "), "they have left: the first worker is free")
             clients[step.section] = arrive()
+            if step.section == "Seeing it at work":
+                play_a_busy_day()
         if step.command == "systemctl stop echo.socket":
             clients["stopped"] = arrive()
             machine.kill(worker_of(machine, clients["stopped"]), "STOP")
 
-        if step.command == "tests/run":
+        if step.command in ("tests/run", "packaging/build-deb"):
             continue
         if needs_terminal(step):
             play(machine, placeholders, step, visit)
