@@ -122,9 +122,10 @@ def test_telnet_types_lines_and_the_journal_shows_them(receiver):
     terminal, line = pty.openpty()
     telnet = receiver.start("telnet", "127.0.0.1", str(PORT), stdin=line, stdout=line, stderr=line)
     read_until(terminal, b"Escape character is '^]'.\r\n")
-    for typed in (b"52.3676 4.9041", b"51.9244 4.4777"):
+    for number, typed in enumerate((b"52.3676 4.9041", b"51.9244 4.4777")):
         os.write(terminal, typed + b"\n")
         read_until(terminal, typed + b"\r\n")
+        messages(receiver, number + 1)  # before that, telnet may throw away what is typed on
     os.write(terminal, b"\x1d")
     read_until(terminal, b"telnet> ")
     os.write(terminal, b"quit\n")
