@@ -16,7 +16,6 @@
 #include "worker.h"
 
 #define REST (100 * USEC_PER_MSEC)
-#define OTHERS_STORED 4 /* ledger, feed, sink */
 
 uint32_t crew_choose(const uint32_t *load, uint32_t n) {
         uint32_t best = n, least = CREW_NOT_NOW;
@@ -155,14 +154,17 @@ static int hire(struct crew *crew, bool sink, struct crew_worker **hired) {
                 r = enter(crew, sink ? crew->options->workers : 0, TAKE_FD(ours), hired);
         if (r < 0)
                 return r;
-        ledger_share(crew->ledger, sink);
+        if (sink)
+                ledger_share(crew->ledger, true);
         pid = fork(); /* after it nothing may fail, or nobody waits for the child */
         if (pid == 0 && sink)
                 be_sink(crew, its);
         if (pid == 0)
                 worker_main(crew->service, crew->options, its, crew->feed->in, epoch);
-        if (pid < 0) {
-                r = -errno;
+        r = pid < 0 ? -errno : 0;
+        if (sink)
+                ledger_share(crew->ledger, false);
+        if (r < 0) {
                 crew_dismiss(*hired);
                 return r;
         }
@@ -176,11 +178,12 @@ static int hire(struct crew *crew, bool sink, struct crew_worker **hired) {
 
 /* How many workers of our own there may be: each must fit into the store. */
 static uint32_t places(const struct crew *crew) {
+        uint32_t others = crew->service->sink != NULL ? 4 : 1; /* ledger; feed, twice, and sink */
         uint32_t adopted = 0, room;
 
         for (uint32_t i = crew->options->workers; i < crew->size; i++)
                 adopted += crew->workers[i] != NULL;
-        room = adopted + OTHERS_STORED < FDSTORE_MAX ? FDSTORE_MAX - adopted - OTHERS_STORED : 1;
+        room = adopted + others < FDSTORE_MAX ? FDSTORE_MAX - adopted - others : 1;
         return crew->options->workers < room ? crew->options->workers : room;
 }
 
