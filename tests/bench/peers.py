@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The servers that are measured: each is started on a port of its own, in a memory cgroup of its own."""
+
+import array
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+MEMORY = Path("/sys/fs/cgroup/memory")  # cgroup v1
+UNIFIED = Path("/sys/fs/cgroup")  # v2
+JOURNAL = Path("/run/systemd/journal/socket")
+PASSED = 3  # SD_LISTEN_FDS_START
+
+
+def memory_group(name):
+    """A new group that counts memory, or None where there is no right to make one."""
+    top = MEMORY if MEMORY.is_dir() else UNIFIED
+    with contextlib.suppress(OSError):
+        (top / name).mkdir()
+        return top / name
+    return None
+
+
+class Sink(threading.Thread):
+    """Takes datagrams, as journald and systemd do, and keeps the descriptors that come with them."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.kept = []
+        self.start()
+
+    def run(self):
+        data = True
+        while data:  # none: it was shut down
+            data, control, _, _ = self.socket.recvmsg(1 << 16, socket.CMSG_SPACE(4))
+            for _, _, fds in control:
+                self.kept += array.array("i", fds)
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self.socket.close()
+        for fd in self.kept:
+            os.close(fd)
+
+
+class Server:
+    """Runs a command. One that `listens` opens @PORT@ itself; others are passed their socket, as by systemd."""
+
+    def __init__(self, build, command, listens=False):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.port = self.listener.getsockname()[1]
+        self.notify = Sink("")
+        self.group = memory_group(f"echod-bench-{os.getpid()}-{self.port}")
+        (build / "xinetd.conf").write_text(XINETD.replace("@PORT@", str(self.port)))
+        words = [word.replace("@PORT@", str(self.port)) for word in command]
+        if listens:
+            self.listener.close()
+        with open(build / "bench.log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", *words], close_fds=False,
+                env={**os.environ, **self._environment(log, listens)},
+                preexec_fn=lambda: self._become(listens), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.listener.close()
+        try:
+            self._await()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _environment(self, log, listens):
+        """What systemd gives a service: somebody to notify, and a journal behind stderr."""
+        name = os.fstat(log.fileno())
+        given = {"NOTIFY_SOCKET": "@" + self.notify.socket.getsockname()[1:].decode()}
+        if os.path.ismount(JOURNAL.parent):
+            given["JOURNAL_STREAM"] = f"{name.st_dev}:{name.st_ino}"
+        if not listens:
+            given["LISTEN_FDS"] = "1"
+        return given
+
+    def _become(self, listens):
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # the unit asks for many
+        if self.group:
+            (self.group / "cgroup.procs").write_text(str(os.getpid()))
+        if not listens:
+            passed = os.dup(self.listener.fileno())
+            os.dup2(passed, PASSED)
+        os.closerange(PASSED + (not listens), 1 << 10)
+
+    def _await(self):
+        for _ in range(400):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+                probe.sendall(b"x\n")
+                if probe.recv(2) == b"x\n":
+                    return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.025)
+        raise RuntimeError(f"{self.process.args}: no echo, see bench.log")
+
+    def memory(self):
+        """Bytes of the whole group, the kernel's own and TCP's included; None if they are not counted."""
+        if not self.group:
+            return None
+        names = ("memory.current",) if self.group.parent == UNIFIED else (
+            "memory.usage_in_bytes", "memory.kmem.tcp.usage_in_bytes")
+        return sum(int((self.group / name).read_text()) for name in names)
+
+    def _pids(self):
+        if self.group:
+            return [int(pid) for pid in (self.group / "cgroup.procs").read_text().split()]
+        return [] if self.process.poll() is not None else [self.process.pid]
+
+    def stop(self):
+        """Everything that it has started is in its group, or at least in its session."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        while pids := self._pids():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.01)
+        self.process.wait()
+        self.notify.close()
+        if self.group:
+            self.group.rmdir()
+
+
+XINETD = """service echo
+{
+    type = INTERNAL UNLISTED
+    id = echo-stream
+    socket_type = stream
+    protocol = tcp
+    user = root
+    bind = 127.0.0.1
+    wait = no
+    port = @PORT@
+    instances = UNLIMITED
+    cps = 1000000 1
+    per_source = UNLIMITED
+    log_on_success =
+}
+"""
+
+
+def peers(build, cores):
+    """{name: (the program it needs, its arguments, whether it opens its socket itself)}"""
+    echod, many = build / "src/echod", "--max-clients=19000"
+    return {
+        "epoll": (build / "tests/bench/epoll", [], False),
+        "echod": (echod, [many], False),
+        f"echod --workers={cores}": (echod, [many, f"--workers={cores}"], False),
+        "echod no log": (echod, [many, "--log-level=err"], False),
+        "go": (build / "echo-go", [], False),
+        "go batch": (build / "echo-go", [], False),
+        "elixir": ("elixir", [HERE / "echo.exs", "@PORT@"], True),
+        "tcpserver": ("tcpserver", ["-RHl0", "-c20000", "-b4096", "127.0.0.1", "@PORT@", "cat"], True),
+        "xinetd": ("xinetd", ["-dontfork", "-f", build / "xinetd.conf"], True),
+        "socat": ("socat", ["TCP-LISTEN:@PORT@,bind=127.0.0.1,fork,reuseaddr,backlog=4096", "EXEC:cat"], True),
+        "socket-activate": ("systemd-socket-activate",
+                            ["--accept", "--inetd", "--listen=127.0.0.1:@PORT@", "cat"], True),
+    }
+
+
+def available(build, cores):
+    """{name: (command, listens)} of what is here; says which ones are left out."""
+    if shutil.which("go"):
+        subprocess.run(["go", "build", "-o", build / "echo-go", HERE / "echo.go"], check=True,
+                       env={**os.environ, "GOCACHE": str(build / "go"), "GO111MODULE": "off"})
+    # Where echo.service asks for the policy batch, one peer shows what that alone is worth.
+    batch = "CPUSchedulingPolicy=batch" in (build / "units/echo.service").read_text()
+    found = {}
+    for name, (program, arguments, listens) in peers(build, cores).items():
+        if name == "go batch" and not batch:
+            continue
+        policy = ["chrt", "--batch", "0"] if batch and name.startswith(("echod", "go ")) else []
+        if name == "xinetd" and os.geteuid() != 0:
+            print(f"{name}: left out, it needs root")
+        elif path := shutil.which(str(program)):
+            found[name] = [*policy, path, *map(str, arguments)], listens
+        else:
+            print(f"{name}: left out, {Path(program).name} is not installed")
+    return found
