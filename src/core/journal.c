@@ -25,8 +25,7 @@
         "%" PRIu64 " records could not be written and are lost\n"                                  \
         "MESSAGE_ID=" JOURNAL_RECORDS_LOST "\nRECORDS=%" PRIu64
 
-static const struct sockaddr_un journald = {.sun_family = AF_UNIX,
-                                            .sun_path = "/run/systemd/journal/socket"};
+static const struct sockaddr_un journald = {.sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET};
 
 static struct {
         const char *identifier;

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #define JOURNAL_BACKLOG (2 << 20)
+#define JOURNAL_SOCKET "/run/systemd/journal/socket" /* of its native protocol */
 
 #define JOURNAL_RECORDS_LOST "a82e113d30cf4301a8b2276a01fdc4bc" /* MESSAGE_ID */
 

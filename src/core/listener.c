@@ -34,7 +34,7 @@ static int socket_option(int fd, int option) {
         return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 ? value : -errno;
 }
 
-static int check(int fd) {
+static int check(int fd, bool tcp_only) {
         int type = socket_option(fd, SO_TYPE);
         int family = socket_option(fd, SO_DOMAIN);
 
@@ -50,6 +50,10 @@ static int check(int fd) {
                               "is Accept=yes set in the socket unit? It must be Accept=no");
         if (family != AF_INET && family != AF_INET6 && family != AF_UNIX)
                 return refuse(fd, "of an unknown address family", "use IPv4, IPv6 or AF_UNIX");
+        if (family == AF_UNIX && tcp_only) {
+                record_refused("A UNIX socket cannot be served", "write a port in ListenStream=");
+                return -ENOTCONN;
+        }
         return 0;
 }
 
@@ -67,9 +71,7 @@ static int take_listener(struct inheritance *inheritance, const struct service *
 
         if (inheritance->n_listeners == LISTENERS_MAX)
                 return refuse(fd, "one too many", "pass at most 64 listening sockets");
-        r = check(fd);
-        if (r == 0 && service->check != NULL)
-                r = service->check(fd);
+        r = check(fd, service->tcp_only);
         if (r < 0)
                 return r;
         r = prepare(fd);
@@ -82,7 +84,7 @@ static int take_listener(struct inheritance *inheritance, const struct service *
 }
 
 static bool take_worker(struct inheritance *inheritance, int fd, const char *name,
-                        const char *prefix) {
+                        const char *prefix, bool sink) {
         const size_t n = strlen(prefix);
 
         if (strncmp(name, prefix, n) != 0)
@@ -90,9 +92,9 @@ static bool take_worker(struct inheritance *inheritance, int fd, const char *nam
         inheritance->workers[inheritance->n_workers++] = (struct stored_worker){
                 .pid = (pid_t)strtol(name + n, NULL, 10),
                 .pair = fd,
-                .sink = strcmp(prefix, LISTENER_SINK_NAME) == 0,
+                .sink = sink,
         };
-        inheritance->n_sinks += strcmp(prefix, LISTENER_SINK_NAME) == 0;
+        inheritance->n_sinks += sink;
         return true;
 }
 
@@ -104,8 +106,8 @@ static int take(struct inheritance *inheritance, const struct service *service, 
                 inheritance->feed.in = fd;
         else if (strcmp(name, FEED_OUT) == 0)
                 inheritance->feed.out = fd;
-        else if (!take_worker(inheritance, fd, name, LISTENER_WORKER_NAME) &&
-                 !take_worker(inheritance, fd, name, LISTENER_SINK_NAME))
+        else if (!take_worker(inheritance, fd, name, LISTENER_WORKER_NAME, false) &&
+                 !take_worker(inheritance, fd, name, LISTENER_SINK_NAME, true))
                 return take_listener(inheritance, service, fd);
         return 0;
 }

@@ -6,6 +6,8 @@
  * else (systemd, acceptor, hand-over, restart, drain, records) is the same for all.
  */
 
+#include <stdbool.h>
+
 struct client;
 struct ledger;
 struct option_row;
@@ -17,6 +19,7 @@ struct service {
         const char *program; /* its processes are called this in ps and in the journal */
         const char *summary; /* what it does with its clients, for --help */
         const struct option_row *options; /* that other services have not; NULL: none */
+        bool tcp_only;                    /* its workers need what only tcp(7) has */
 
         /* The rest may be NULL, where there is nothing to do. */
 
@@ -30,8 +33,6 @@ struct service {
         /* Once as a worker starts, and after each round of events. What the service itself has
          * added to the worker's epoll set, with a NULL pointer, is looked at here. */
         void (*round)(struct worker *worker);
-        /* Checks a listening socket. 0, or -EINVAL after a record that says what is wrong. */
-        int (*check)(int listener);
         /* The life of the process that all workers feed (feed.h), with its pair and its end of
          * the feed where worker.h says. Returns its exit status. */
         int (*sink)(const struct options *options, struct ledger *ledger);

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "ledger.h"
 #include "settings.h"
 
@@ -20,8 +21,7 @@
 #define BATCH 65536     /* gathered before it is written to a file */
 #define PIPE_MOST 4096  /* PIPE_BUF: what poll(2) promises room for, pipe(7) */
 
-static const struct sockaddr_un journald = {.sun_family = AF_UNIX,
-                                            .sun_path = "/run/systemd/journal/socket"};
+static const struct sockaddr_un journald = {.sun_family = AF_UNIX, .sun_path = JOURNAL_SOCKET};
 
 static struct {
         int fd;

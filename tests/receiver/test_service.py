@@ -136,6 +136,20 @@ def test_unix_socket_is_refused_and_the_remedy_told(tmp_path):
             receiver.stop()
 
 
+def test_unix_socket_is_not_tried_again_at_once_where_systemd_starts_it(tmp_path):
+    """As any other mistake in the configuration (echod(8)): twelve attempts a minute."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        receiver = Receiver(tmp_path / "lines", listener=listener)
+        try:
+            receiver.start()
+            assert receiver.await_line("A UNIX socket cannot be served", 5)
+            assert receiver.end(1) is None
+        finally:
+            receiver.stop()
+
+
 @pytest.mark.parametrize("option, message", [
     ("--sink=file", "Bad option --sink=file: write journal or stdout"),
     ("--sink=", "Bad option --sink=: write journal or stdout"),
