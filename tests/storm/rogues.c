@@ -43,13 +43,14 @@ void rogue_hold_a_line(int *fd) {
 }
 
 /* A socket under repair (TCP_REPAIR, for checkpoints of a process) is closed without a word to its
- * peer. */
+ * peer. That takes root; for others it stays, as silent. */
 void rogue_vanish(int *fd) {
         int on = 1, unsent;
 
         rogue_hold_a_line(fd);
         eventually(ioctl(*fd, SIOCOUTQ, &unsent) == 0 && unsent == 0);
-        assert_int_equal(setsockopt(*fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+        if (setsockopt(*fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) < 0)
+                return;
         (void)close(*fd);
         *fd = -1;
 }

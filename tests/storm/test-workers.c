@@ -4,6 +4,8 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
 
 #include "echod.h"
 #include "harness.h"
@@ -14,13 +16,33 @@
 #define TALKERS 48
 #define WORKERS "--workers=12"
 
+static bool is_worker(pid_t pid) {
+        pid_t pids[PROCESSES_MAX];
+        size_t n = process_children(echod_pid(), pids);
+
+        while (n > 0 && pids[n - 1] != pid)
+                n--;
+        return n > 0;
+}
+
+/* The number of one that is gone may be somebody else's, so the process is held first. */
+static bool kill_worker(pid_t pid) {
+        int pidfd = pidfd_open(pid, 0);
+        bool killed =
+                pidfd >= 0 && is_worker(pid) && pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0;
+
+        if (pidfd >= 0)
+                (void)close(pidfd);
+        return killed;
+}
+
 static void strike(void) {
-        pid_t pids[PROCESSES_MAX], victim;
+        pid_t pids[PROCESSES_MAX];
         size_t n;
 
-        eventually((n = process_children(echod_pid(), pids)) > 0);
-        victim = pids[(size_t)rand() % n];
-        assert_int_equal(kill(victim, SIGKILL), 0); /* not reaped yet at worst */
+        do
+                eventually((n = process_children(echod_pid(), pids)) > 0);
+        while (!kill_worker(pids[(size_t)rand() % n]));
 }
 
 /* Every client that is cut off was a killed worker's, and each of a killed worker's is counted and

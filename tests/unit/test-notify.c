@@ -79,15 +79,21 @@ static int open_nowhere(void *path) {
         return notify_open();
 }
 
+#define NO_LIMIT 200
+
 static int open_without_descriptors(void *unused) {
         (void)unused;
-        (void)setrlimit(RLIMIT_NOFILE, &(struct rlimit){0});
+        if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){0}) < 0)
+                return NO_LIMIT;
         return -notify_open();
 }
 
 static void manager_that_cannot_be_told_is_an_error(void **state) {
+        int r = in_child(open_without_descriptors, NULL);
+
         (void)state;
-        assert_int_equal(in_child(open_without_descriptors, NULL), EMFILE);
+        if (r != NO_LIMIT) /* as under valgrind, where nobody may lower it */
+                assert_int_equal(r, EMFILE);
 }
 
 static void without_manager_nothing_is_opened(void **state) {
