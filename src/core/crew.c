@@ -150,7 +150,7 @@ static int hire(struct crew *crew, bool sink, struct crew_worker **hired) {
         int r = pair_open(&ours, &its);
         pid_t pid;
 
-        if (r == 0)
+        if (r >= 0)
                 r = enter(crew, sink ? crew->options->workers : 0, TAKE_FD(ours), hired);
         if (r < 0)
                 return r;

@@ -12,4 +12,4 @@
 struct worker;
 
 /* In a child of the worker right after fork(2). pair is its end of the pair with the worker. */
-_Noreturn void buffer_main(struct worker *worker, int pair);
+_Noreturn void buffer_main(struct worker *keeper, int pair);
