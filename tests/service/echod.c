@@ -22,6 +22,7 @@
 #define PASSED_FIRST 3 /* SD_LISTEN_FDS_START */
 #define PASSED_MAX 8
 #define VARIABLES_MAX 8
+#define END_MSEC 2000 /* a stopped one does not end */
 
 static struct {
         struct stored passed[PASSED_MAX];
@@ -226,6 +227,17 @@ void echod_kill(void) {
         echod_signal(SIGKILL);
         assert_int_equal(echod_wait(), 1000 + SIGKILL);
         systemd_read();
+}
+
+void echod_end(void) {
+        uint64_t until = now_msec() + END_MSEC;
+
+        if (echod.pid == 0 || echod_has_ended())
+                return;
+        (void)kill(echod.pid, SIGTERM);
+        (void)kill(echod.pid, SIGINT); /* the second signal: it need not wait for its workers */
+        while (!echod_has_ended() && now_msec() < until)
+                (void)attend(-1, 0, 5);
 }
 
 bool all_gone(void) {

@@ -47,6 +47,8 @@ void echod_kill(void);
 /* Whether no process is left of all that were started. */
 bool all_gone(void);
 
-/* For the harness: before a case, and whoever was waited for. */
+/* For the harness: before a case, whoever was waited for, and after it: an acceptor that ends in
+ * order tells what it leaks, and which lines it ran. */
 void echod_reset(void);
+void echod_end(void);
 void echod_was_reaped(pid_t pid, int status);

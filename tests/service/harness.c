@@ -180,6 +180,7 @@ int echod_teardown(void **state) {
         int r = 0;
 
         (void)state;
+        echod_end();
         kill_all();
         read_log();
         if (strstr(harness.log, "Sanitizer") != NULL ||
