@@ -265,17 +265,15 @@ static int add_sources(struct acceptor *acceptor) {
         return r;
 }
 
-/* One that cannot be adopted serves its clients all the same: the store holds its pair. */
+/* Clients of one that is left out would be taken for lost, and a second sink be started: all or
+ * none, the next start may do better. */
 static int adopt_all(struct acceptor *acceptor) {
         struct inheritance *inherited = acceptor->inherited;
         int r = crew_init(&acceptor->crew, inherited->n_workers);
 
-        for (size_t i = 0; r >= 0 && i < inherited->n_workers; i++) {
-                int adopted = crew_adopt(&acceptor->crew, inherited->workers[i].pid,
-                                         inherited->workers[i].pair, inherited->workers[i].sink);
-                if (adopted < 0)
-                        record_fault("Cannot adopt a worker", adopted);
-        }
+        for (size_t i = 0; r >= 0 && i < inherited->n_workers; i++)
+                r = crew_adopt(&acceptor->crew, inherited->workers[i].pid,
+                               inherited->workers[i].pair, inherited->workers[i].sink);
         return r;
 }
 

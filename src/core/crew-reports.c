@@ -125,14 +125,10 @@ static int hear(struct crew_worker *worker) {
         return r;
 }
 
-static void lose(struct crew_worker *worker, const char *how) {
+static void lose_clients(struct crew_worker *worker) {
         struct crew *crew = worker->crew;
         struct roster *roster = &worker->roster;
 
-        if (worker->sink)
-                record_sink_lost(worker->pid, how);
-        else
-                record_worker_lost(worker->pid, how, roster->count);
         for (uint32_t i = 0; i < roster->size; i++) {
                 struct session lost = roster->slots[i];
 
@@ -172,19 +168,22 @@ static int finish(struct crew_worker *worker, const siginfo_t *info) {
         struct crew *crew = worker->crew;
         bool served = worker->idle_since > 0 || worker->roster.count > 0;
         bool killed = info->si_pid != 0 && info->si_code != CLD_EXITED;
-        bool failed = info->si_status != 0;
+        bool unstarted = !killed && info->si_status != 0; /* later on it exits with 0 only */
         char how[48] = "not our child, its status is unknown";
 
         if (killed)
                 (void)snprintf(how, sizeof(how), "killed by SIG%s", sigabbrev_np(info->si_status));
         else if (info->si_pid != 0)
                 (void)snprintf(how, sizeof(how), "exited with status %d", info->si_status);
-        if (failed && !served) /* forking the next one at once would hardly help */
+        if (unstarted || (killed && !served)) /* forking the next one at once would hardly help */
                 crew->rest_until = clock_usec(CLOCK_MONOTONIC) + FAILED_REST;
-        if (failed && !served && !killed)
+        if (unstarted)
                 record_fault("A worker could not start", -info->si_status);
-        else if (failed || worker->roster.count > 0)
-                lose(worker, how);
+        else if (killed && worker->sink)
+                record_sink_lost(worker->pid, how);
+        else if (killed || worker->roster.count > 0)
+                record_worker_lost(worker->pid, how, worker->roster.count);
+        lose_clients(worker);
         crew_dismiss(worker);
         crew->changed(crew->userdata);
         return 0;
