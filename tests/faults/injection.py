@@ -11,6 +11,10 @@ import threading
 from pathlib import Path
 
 ATTACH_SECONDS = 5
+# strace makes fail what cannot: a close() that fails does close, and strace leaves the descriptor open;
+# EPOLL_CTL_DEL cannot fail where ADD and MOD can, and libsystemd aborts; a child that is there cannot give ECHILD.
+# After that the end of a worker may go unseen for good.
+UNREAL = re.compile(r"(close\(|EPOLL_CTL_DEL|waitid\(.* ECHILD).*\(INJECTED\)")
 
 
 def options(fault):
@@ -23,7 +27,7 @@ class Injection:
     """Calls of a running process fail while the with block lasts; with follow, of its new children too."""
 
     def __init__(self, pid, fault, follow=False):
-        self.count = 0
+        self.count, self.unreal = 0, False
         self._process = subprocess.Popen(
             ["strace", *(["-f"] if follow else []), "-p", str(pid), *options(fault)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -45,6 +49,7 @@ class Injection:
                     self._text.append(line)
                 self._attached |= "attached" in line
                 self.count += "(INJECTED)" in line
+                self.unreal |= UNREAL.search(line) is not None
                 self._changed.notify_all()
         with self._changed:
             self._ended = True

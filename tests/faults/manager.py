@@ -71,6 +71,7 @@ class Manager:
         self.address = self.listener.getsockname()
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if keeps else None
         if keeps:
+            self.notify.setblocking(False)
             self.notify.bind(f"\0echod-faults-{os.getpid()}-{next(self.numbers)}")
         self.store = {}  # name: descriptor
         self.pid = 0
@@ -172,6 +173,8 @@ class Manager:
                 os.kill(self.pid, number)
             if await_exit(self.pid, 5):
                 self._reap(self.pid)
+        while self.notify and self._hear():
+            pass  # what it had said belongs to its life, not to the next one's
 
     def empty_store(self):
         """As systemd does when the service is stopped: every worker drains and leaves."""
@@ -222,10 +225,14 @@ class Manager:
                     self._forget(fd)
 
     def _hear(self):
-        data, control, _, _ = self.notify.recvmsg(4096, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
-        words = dict(line.split("=", 1) for line in data.decode().splitlines())
-        came = array.array("i", b"".join(part for _, _, part in control))
+        """Reads one message, if there is one."""
         with self.changed:
+            try:
+                data, control, _, _ = self.notify.recvmsg(4096, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return False
+            words = dict(line.split("=", 1) for line in data.decode().splitlines())
+            came = array.array("i", b"".join(part for _, _, part in control))
             if "FDSTOREREMOVE" in words:
                 self._drop(words["FDNAME"])
             for fd in came:
@@ -235,6 +242,7 @@ class Manager:
             self.ready = time.monotonic() if "READY" in words else self.ready
             self.status = words.get("STATUS", self.status)
             self.changed.notify_all()
+            return True
 
     def _keep(self, name, fd):
         kept = _high(fd)
