@@ -199,13 +199,15 @@ class SteadyLane(Lane):
     def check_recovery(self, pending, deadline):
         def left():
             return max(0.05, deadline - time.monotonic())
-        self.visit("line", pending, left())
+        if not self.unreal:
+            self.visit("line", pending, left())
         for visit in pending:
-            if not visit.wait(left()):
-                self.fail("a client that came during the fault still waits")
-                visit.close()
-            else:
+            if visit.wait(0 if self.unreal else left()):
                 self.judge(visit)
+            else:
+                visit.close()
+                if not self.unreal:
+                    self.fail("a client that came during the fault still waits")
         for i, talker in enumerate(self.talkers):
             self.judge_talker(i, talker.goes_on(left()))
 
