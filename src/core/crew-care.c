@@ -49,11 +49,12 @@ void crew_retire(struct crew_worker *worker) {
 
 bool crew_is_stuck(struct crew_worker *worker) {
         bool was = worker->stuck;
+        uint64_t now = clock_usec(CLOCK_MONOTONIC);
 
-        if (worker->unread_since != 0 && pair_is_heard(worker->pair))
+        if (worker->unread_since != 0 && now - worker->unread_since >= STUCK / 2 &&
+            pair_is_heard(worker->pair))
                 worker->unread_since = 0;
-        worker->stuck = worker->unread_since != 0 &&
-                        clock_usec(CLOCK_MONOTONIC) - worker->unread_since >= STUCK;
+        worker->stuck = worker->unread_since != 0 && now - worker->unread_since >= STUCK;
         if (worker->stuck != was)
                 crew_settle(worker);
         return worker->stuck;
