@@ -90,10 +90,9 @@ static void take_client(struct worker *worker, struct pair_message *message) {
         }
         if (worker->service->come != NULL && client->state != CLIENT_ENDED)
                 worker->service->come(client);
-        if (worker->draining) {
+        if (worker->draining)
                 client_drain(client);
-                turn(worker, client);
-        }
+        turn(worker, client); /* most have said something by now */
 }
 
 static int hear(struct worker *worker) {
