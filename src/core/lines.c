@@ -2,11 +2,22 @@
 #include "lines.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <string.h>
 
+#define BLOCK 64
+
+/* In blocks, and in a byte: compilers make that sixteen comparisons at a time. */
 static size_t newlines(const char *data, size_t n) {
         size_t count = 0;
 
+        for (; n >= BLOCK; n -= BLOCK, data += BLOCK) {
+                uint8_t found = 0;
+
+                for (size_t i = 0; i < BLOCK; i++)
+                        found = (uint8_t)(found + (data[i] == '\n'));
+                count += found;
+        }
         for (size_t i = 0; i < n; i++)
                 count += data[i] == '\n';
         return count;
