@@ -142,11 +142,11 @@ def have_a_journal():
     peers.Sink(str(peers.JOURNAL))
 
 
-def save(path, question, figures, rounds, seconds):
+def save(path, question, figures):
     """Adds them to what the file holds of other questions."""
     path = Path(path)
     saved = json.loads(path.read_text()) if path.exists() else {}
-    saved[question] = {"machine": machine(), "rounds": rounds, "seconds": seconds, "figures": figures}
+    saved[question] = {"machine": machine(), "load": os.getloadavg()[0], "figures": figures}
     path.write_text(json.dumps(saved, indent=1))
 
 
@@ -169,7 +169,7 @@ def main(arguments):
             continue
         print("\n".join(table(question, figures)), flush=True)
         if "save" in options:
-            save(options["save"], question, figures, rounds, seconds)
+            save(options["save"], question, figures)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def main(arguments):
     for question, figures in answers.items():
         print("\n".join(bench.table(question, figures)))
         if "save" in options:
-            bench.save(options["save"], question, figures, rounds, seconds)
+            bench.save(options["save"], question, figures)
 
 
 if __name__ == "__main__":

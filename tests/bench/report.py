@@ -110,7 +110,10 @@ def main(path, directory):
         "## Tables", "",
     ]
     for question, answer in saved.items():
-        page += table(question, answer["figures"])
+        heading, *rest = table(question, answer["figures"])
+        rounds = max(map(len, answer["figures"].values()))
+        busy = f"; load average at the end {answer['load']:.0f}" if "load" in answer else ""
+        page += [heading, f"{rounds} rounds{busy}\n", *rest]
     (Path(directory) / "results.md").write_text("\n".join(page).rstrip() + "\n")
 
 
