@@ -195,7 +195,7 @@ def test_what_a_killed_sink_has_begun_to_write_is_taken_back_from_a_file(receive
         (0, b"-", b"first"), (6, b"-", b"second"), (13, b"-", b"third")]
 
 
-@pytest.mark.parametrize("others", [b"from somebody else\n", b"x" * 5000 + b"\n"])
+@pytest.mark.parametrize("others", [b"from somebody else\n", b"x" * 5000 + b"\n"], ids=["a line", "a long line"])
 def test_what_others_have_written_to_the_file_is_not_taken_back(receive, others):
     receiver = receive("--prefix")
     with receiver.connect() as client:

@@ -61,7 +61,7 @@ def test_lines_are_what_lf_ends(receive, split):
 
 
 @pytest.mark.parametrize("length, mark", [(65536, b"-"), (65537, b"cut=65537"), (10 << 20, b"cut=10485760")])
-@pytest.mark.parametrize("end", [b"\n", b""])
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["newline", "end of file"])
 def test_line_of_more_than_64_kib_is_cut(receive, length, mark, end):
     receiver = receive("--prefix")
     sent = random.Random(length).randbytes(length).translate(bytes.maketrans(b"\n\r", b"NR"))
