@@ -10,6 +10,7 @@ machine does meets all of them. A figure is the median of the rounds; +- is half
 import contextlib
 import json
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ import sys
 from pathlib import Path
 
 import peers
+import receive
 
 CORES = os.cpu_count()
 FORKS = {"tcpserver", "xinetd", "socat", "socket-activate"}  # a process for each client, when it comes
@@ -42,7 +44,7 @@ QUESTIONS = {
     "idle 10000": ("idle", 10000, 64, 0),
     **{f"scale {held}": ("rate", 4, 64, held) for held in (0, 2000, 4000, 8000, 12000, 18000)},
 }
-SHORT = ("rate 1", "rate 64", "pingpong 50", "bulk 4", "idle 1000")
+SHORT = ("rate 1", "rate 64", "pingpong 50", "bulk 4", "idle 1000", "receive 100")
 
 
 def load(build, server, mode, clients, seconds, size, held, enter=()):
@@ -98,17 +100,28 @@ def medians(figures):
     return {name: [statistics.median(column) for column in zip(*rounds)] for name, rounds in figures.items()}
 
 
-UNIT_OF = {"idle": "KiB a client", "activate": "ms to the first echo"}  # else: a second
+# What is counted, and the columns after it; else: a second, and how long a round took.
+COUNTED = {  # the first that fits
+           "idle": ("KiB a client", ()), "receive idle": ("KiB a client", ()),
+           "activate": ("ms to the first echo", ()),
+           "receive": ("lines a second", ("CPU, us a line", "torn lines")),
+           "journal": ("lines a second", ("CPU, us a line",))}
+
+
+def counted(question):
+    kind = next((kind for kind in COUNTED if question.startswith(kind)), None)
+    return COUNTED.get(kind, ("a second", ("p50, us", "p99, us")))
 
 
 def table(question, figures):
     """The lines of a Markdown table."""
     middle = medians(figures)
-    unit = UNIT_OF.get(question.split()[0], "a second")
-    digits = 1 if unit != "a second" else 0
-    timed = any(len(row) > 1 and row[1] for row in middle.values())
-    others = [name for name in ("epoll", "go", "bare unit") if name in middle]
-    heads = [unit, "+-", *(["p50, us", "p99, us"] if timed else []), *(f"x {name}" for name in others)]
+    unit, more = counted(question)
+    digits = 0 if unit.endswith("a second") else 1
+    others = [name for name in ("epoll", "go", "bare unit", "rsyslog", "elixir") if name in middle]
+    if more and not any(row[1] for row in middle.values()):
+        more = ()
+    heads = [unit, "+-", *more, *(f"x {name}" for name in others)]
     yield f"### {question}\n"
     yield "| server | " + " | ".join(heads) + " |"
     yield "|---|" + "---:|" * len(heads)
@@ -116,7 +129,7 @@ def table(question, figures):
         first = middle[name][0]
         spread = (max(r[0] for r in rounds) - min(r[0] for r in rounds)) / 2 / first
         cells = [f"{first:,.{digits}f}", f"{spread:.0%}" if len(rounds) > 1 else ""]
-        cells += [f"{usec:,.0f}" for usec in middle[name][1:3] if timed]
+        cells += [f"{figure:,.{1 if 'CPU' in head else 0}f}" for head, figure in zip(more, middle[name][1:])]
         cells += [f"{first / middle[to][0]:.2f}" for to in others]
         yield f"| {name} | " + " | ".join(cells) + " |"
     yield ""
@@ -160,10 +173,17 @@ def main(arguments):
     only = set(filter(None, options.get("only", "").split(",")))
     have_a_journal()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # servers are stopped on the way out
-    servers = {name: how for name, how in peers.available(build, CORES).items() if not only or name in only}
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    servers, receivers = [
+        {name: how for name, how in peers.available(build, of(build, CORES)).items() if not only or name in only}
+        for of in (peers.peers, peers.receivers)]
     print(f"{machine()}; the load runs on the same cores. {rounds} rounds of {seconds} s.\n")
-    for question in questions or (SHORT if short else QUESTIONS):
-        figures = measure(build, servers, question, rounds, seconds)
+    for question in questions or (SHORT if short else [*QUESTIONS, *receive.QUESTIONS]):
+        if question in receive.QUESTIONS:
+            figures = receive.measure(build, receivers, question, rounds)
+        else:
+            figures = measure(build, servers, question, rounds, seconds)
         if not figures:
             print(f"{question}: no answers" + (", memory is counted for root only" if "idle" in question else ""))
             continue

@@ -2,18 +2,22 @@
 """What the unit costs, in a booted systemd: echod as echo.service starts it beside a bare unit.
 
 Usage: booted.py [--short] [--save=FILE] BUILD ROOT; ROOT is made by tests/system/make-root.
-Prints how long a client waits that finds the service stopped, and what the sandbox takes from the rates.
+Prints how long a client waits that finds the service stopped, what the sandbox takes from the rates, and how
+fast lines reach the journal.
 """
 
 import contextlib
+import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
 
-import bench  # noqa: E402 (after the line above, as the next two)
+import bench  # noqa: E402 (after the line above, as the next three)
+import receive  # noqa: E402
 from machine import Machine  # noqa: E402
 from service import talk  # noqa: E402
 
@@ -26,6 +30,10 @@ BARE = {
 }
 PORTS = {"echo.service": 4040, "bare unit": BARE_PORT}
 UNITS = {"echo.service": "echo", "bare unit": "bare"}
+CAT = "[Service]\nExecStart=systemd-socket-activate --accept --listen=4051 sh -c 'exec cat <&3'\n" \
+      "LogRateLimitIntervalSec=0\n"
+TO_JOURNAL = {"receiver.service": 4041, "cat.service": 4051}
+LINES = 20_000
 RATES = ("rate 1", "rate 64", "pingpong 1", "pingpong 50")
 
 
@@ -38,13 +46,14 @@ class Port:
 
 def install(machine, build):
     units = machine.path("/etc/systemd/system")
-    for unit in ("echo.socket", "echo.service"):
+    for unit in ("echo.socket", "echo.service", "receiver.socket", "receiver.service"):
         shutil.copy(build / "units" / unit, units)
-    for unit, text in BARE.items():
+    for unit, text in {**BARE, "cat.service": CAT}.items():
         (units / unit).write_text(text)
-    shutil.copy(build / "src/echod", machine.path("/usr/sbin/echod"))
+    for program in ("echod", "receiverd"):
+        shutil.copy(build / "src" / program, machine.path("/usr/sbin"))
     machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "start", "echo.socket", "bare.socket")
+    machine.run("systemctl", "start", "echo.socket", "bare.socket", "receiver.socket", "cat.service")
 
 
 def activation(machine, rounds):
@@ -71,6 +80,37 @@ def rates(machine, build, question, rounds, seconds):
     return figures
 
 
+def processor(machine):
+    """Seconds that all processes of the machine have run, but for those that read the journal."""
+    ticks = 0
+    for path in machine.path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            name, _, rest = path.read_text().rpartition(") ")
+            ticks += 0 if "journalctl" in name else sum(map(int, rest.split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def journal(machine, rounds, lines):
+    """{unit: [[lines a second, CPU us a line] of each round]}, until a reader of the journal has seen all of them"""
+    figures = {unit: [] for unit in TO_JOURNAL}
+    parts = receive.compose(1, lines, 1000)
+    for _ in range(rounds):
+        for unit, port in TO_JOURNAL.items():
+            cursor = machine.run("journalctl", "--quiet", "--lines=0", "--show-cursor").split()[-1]
+            reader = machine.start("journalctl", "--quiet", "--follow", f"--after-cursor={cursor}", "--output=cat",
+                                   f"--unit={unit}", stdout=subprocess.PIPE)
+            used, began = processor(machine), time.monotonic()
+            with machine.connect(port) as client:
+                receive.send([client], parts)
+                seen = 0
+                while seen < lines:
+                    seen += reader.stdout.readline().startswith(b"client 0")
+                took, used = time.monotonic() - began, processor(machine) - used
+            reader.kill()
+            figures[unit].append([lines / took, 1e6 * used / lines])
+    return figures
+
+
 def main(arguments):
     options = dict(word[2:].partition("=")[::2] for word in arguments if word.startswith("--"))
     build, root = [Path(word).resolve() for word in arguments if not word.startswith("--")]
@@ -81,6 +121,7 @@ def main(arguments):
         answers["activate"] = activation(machine, rounds)
         for question in RATES:
             answers[f"unit {question}"] = rates(machine, build, question, min(rounds, 5), seconds)
+        answers["journal 1"] = journal(machine, min(rounds, 5), LINES)
     for question, figures in answers.items():
         print("\n".join(bench.table(question, figures)))
         if "save" in options:

@@ -14,17 +14,17 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MEMORY = Path("/sys/fs/cgroup/memory")  # cgroup v1
+MEMORY, PROCESSOR = (Path("/sys/fs/cgroup", name) for name in ("memory", "cpuacct"))  # cgroup v1
 UNIFIED = Path("/sys/fs/cgroup")  # v2
 JOURNAL = Path("/run/systemd/journal/socket")
 PASSED = 3  # SD_LISTEN_FDS_START
 
 
-def memory_group(name):
-    """A new group that counts memory, or None where there is no right to make one."""
-    top = MEMORY if MEMORY.is_dir() else UNIFIED
+def new_group(kind, name):
+    """A new group that counts what it uses, or None where there is no right to make one."""
+    top = kind if kind.is_dir() else UNIFIED
     with contextlib.suppress(OSError):
-        (top / name).mkdir()
+        (top / name).mkdir(exist_ok=True)
         return top / name
     return None
 
@@ -57,12 +57,14 @@ class Sink(threading.Thread):
 class Server:
     """Runs a command. One that `listens` opens @PORT@ itself; others are passed their socket, as by systemd."""
 
-    def __init__(self, build, command, listens=False):
+    def __init__(self, build, command, listens=False, out=None):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port = self.listener.getsockname()[1]
         self.notify = Sink("")
-        self.group = memory_group(f"echod-bench-{os.getpid()}-{self.port}")
-        (build / "xinetd.conf").write_text(XINETD.replace("@PORT@", str(self.port)))
+        name = f"echod-bench-{os.getpid()}-{self.port}"
+        self.groups = {kind: group for kind in (MEMORY, PROCESSOR) if (group := new_group(kind, name))}
+        for file, text in CONFIGURATIONS.items():
+            (build / file).write_text(text.replace("@PORT@", str(self.port)))
         words = [word.replace("@PORT@", str(self.port)) for word in command]
         if listens:
             self.listener.close()
@@ -71,7 +73,7 @@ class Server:
                 ["sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", *words], close_fds=False,
                 env={**os.environ, **self._environment(log, listens)},
                 preexec_fn=lambda: self._become(listens), start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=out or log, stderr=log)
         self.listener.close()
         try:
             self._await()
@@ -92,8 +94,8 @@ class Server:
     def _become(self, listens):
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # the unit asks for many
-        if self.group:
-            (self.group / "cgroup.procs").write_text(str(os.getpid()))
+        for group in self.groups.values():
+            (group / "cgroup.procs").write_text(str(os.getpid()))
         if not listens:
             passed = os.dup(self.listener.fileno())
             os.dup2(passed, PASSED)
@@ -112,15 +114,25 @@ class Server:
 
     def memory(self):
         """Bytes of the whole group, the kernel's own and TCP's included; None if they are not counted."""
-        if not self.group:
+        group = self.groups.get(MEMORY)
+        if not group:
             return None
-        names = ("memory.current",) if self.group.parent == UNIFIED else (
+        names = ("memory.current",) if group.parent == UNIFIED else (
             "memory.usage_in_bytes", "memory.kmem.tcp.usage_in_bytes")
-        return sum(int((self.group / name).read_text()) for name in names)
+        return sum(int((group / name).read_text()) for name in names)
+
+    def processor(self):
+        """Seconds that the whole group has run; None if they are not counted."""
+        group = self.groups.get(PROCESSOR)
+        if not group:
+            return None
+        if group.parent == UNIFIED:
+            return int((group / "cpu.stat").read_text().split()[1]) / 1e6  # usage_usec
+        return int((group / "cpuacct.usage").read_text()) / 1e9
 
     def _pids(self):
-        if self.group:
-            return [int(pid) for pid in (self.group / "cgroup.procs").read_text().split()]
+        for group in self.groups.values():
+            return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
         return [] if self.process.poll() is not None else [self.process.pid]
 
     def stop(self):
@@ -135,11 +147,11 @@ class Server:
                 self.process.wait(0.01)
         self.process.wait()
         self.notify.close()
-        if self.group:
-            self.group.rmdir()
+        for group in set(self.groups.values()):
+            group.rmdir()
 
 
-XINETD = """service echo
+CONFIGURATIONS = {"xinetd.conf": """service echo
 {
     type = INTERNAL UNLISTED
     id = echo-stream
@@ -154,7 +166,12 @@ XINETD = """service echo
     per_source = UNLIMITED
     log_on_success =
 }
-"""
+""", "rsyslog.conf": """module(load="imtcp" MaxSessions="11000")
+input(type="imtcp" address="127.0.0.1" port="@PORT@" flowControl="on")
+template(name="line" type="string" string="%rawmsg%\\n")
+main_queue(queue.size="100000" queue.workerThreads="1")
+action(type="omfile" file="/dev/stdout" template="line")
+"""}
 
 
 def peers(build, cores):
@@ -176,15 +193,28 @@ def peers(build, cores):
     }
 
 
-def available(build, cores):
-    """{name: (command, listens)} of what is here; says which ones are left out."""
-    if shutil.which("go"):
+def receivers(build, cores):
+    """The same for servers that write what they receive to stdout."""
+    receiverd, options = build / "src/receiverd", ["--sink=stdout", "--max-clients=19000"]
+    return {
+        "receiverd": (receiverd, options, False),
+        f"receiverd --workers={cores}": (receiverd, [*options, f"--workers={cores}"], False),
+        "rsyslog": ("rsyslogd", ["-n", "-iNONE", "-f", build / "rsyslog.conf"], True),
+        "socket-activate": ("systemd-socket-activate",
+                            ["--accept", "--listen=127.0.0.1:@PORT@", "sh", "-c", "exec cat <&3"], True),
+        "elixir": ("elixir", [HERE / "receiver.exs", "@PORT@"], True),
+    }
+
+
+def available(build, servers):
+    """{name: (command, listens)} of those that are here; says which ones are left out."""
+    if "go" in servers and shutil.which("go"):
         subprocess.run(["go", "build", "-o", build / "echo-go", HERE / "echo.go"], check=True,
                        env={**os.environ, "GOCACHE": str(build / "go"), "GO111MODULE": "off"})
     # Where echo.service asks for the policy batch, one peer shows what that alone is worth.
     batch = "CPUSchedulingPolicy=batch" in (build / "units/echo.service").read_text()
     found = {}
-    for name, (program, arguments, listens) in peers(build, cores).items():
+    for name, (program, arguments, listens) in servers.items():
         if name == "go batch" and not batch:
             continue
         policy = ["chrt", "--batch", "0"] if batch and name.startswith(("echod", "go ")) else []

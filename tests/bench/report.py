@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import plot
+import receive
 from bench import CORE, FORKS, LOG, QUESTIONS, medians, table
 
 RATE, P99 = 0, 2
@@ -29,6 +30,11 @@ TARGETS = (
     ("bulk 4", RATE, "epoll", ">=", (1.5, 1.5), (1.5, 1.5)),
     ("idle 10000", RATE, None, "<=", (2.5, 1.7), (2.0, 1.5)),
     ("rate 64", RATE, LOG, ">=", (0.97, None), (0.99, None)),
+    ("receive 1", RATE, "elixir", ">=", (20, 20), (20, 20)),
+    ("receive 1", RATE, "rsyslog", ">=", (1, 1), (2, 2)),
+    ("receive 100", RATE, "elixir", ">=", (20, 20), (20, 20)),
+    ("receive 100", RATE, "rsyslog", ">=", (1, 1), (2, 2)),
+    ("receive 100, a line a packet", RATE, "rsyslog", ">=", (1, 1), (2, 2)),
 )
 
 
@@ -61,12 +67,13 @@ def targets(saved):
             continue
         middle = medians(saved[question]["figures"])
         what = "KiB a client" if other is None else f"{'p99' if column == P99 else 'rate'}, x {other}"
-        for name, must, aim in zip(("echod", CORE), musts, aims):
+        ours = [name for name in middle if name.split()[0] in ("echod", "receiverd") and name != LOG]
+        for name, must, aim in zip(ours, musts, aims):
             value = compare(middle, name, column, other)
             if value is None or (must is None and aim is None):
                 continue
             limits = ["" if limit is None else f"{sign} {limit}" for limit in (must, aim)]
-            yield (f"| {question} | {what} | {'default' if name == 'echod' else 'cores'} | {value:.2f} | "
+            yield (f"| {question} | {what} | {'cores' if 'workers' in name else 'default'} | {value:.2f} | "
                    f"{limits[0]} | {limits[1]} | {verdict(value, sign, must, aim)} |")
     if "activate" in saved:
         middle = medians(saved["activate"]["figures"])
@@ -93,7 +100,7 @@ def plots(saved, directory):
 
 def main(path, directory):
     saved = json.loads(Path(path).read_text())
-    order = [*QUESTIONS, *saved]
+    order = [*QUESTIONS, *receive.QUESTIONS, *saved]
     saved = {question: saved[question] for question in sorted(saved, key=order.index)}
     plots(saved, Path(directory))
     first = next(iter(saved.values()))
