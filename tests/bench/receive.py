@@ -52,7 +52,7 @@ class Receiver(peers.Server):
 
     def _await(self):
         for _ in range(400):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+            with contextlib.suppress(OSError), self.probe() as probe:
                 probe.sendall(b"x\n")
                 if self.await_size(2):
                     return
