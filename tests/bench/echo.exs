@@ -25,7 +25,7 @@ defmodule Echo do
 end
 
 [port] = System.argv()
-options = [:binary, packet: :line, active: false, reuseaddr: true, backlog: 4096, nodelay: true]
+options = [:binary, ip: {127, 0, 0, 1}, packet: :line, active: false, reuseaddr: true, backlog: 4096, nodelay: true]
 {:ok, listener} = :gen_tcp.listen(String.to_integer(port), options)
 {:ok, _} = Task.Supervisor.start_link(name: Echo.Tasks)
 Echo.accept(listener)

@@ -86,7 +86,7 @@ defmodule Receiver do
 end
 
 [port] = System.argv()
-options = [:binary, active: false, reuseaddr: true, backlog: 4096]
+options = [:binary, ip: {127, 0, 0, 1}, active: false, reuseaddr: true, backlog: 4096]
 {:ok, listener} = :gen_tcp.listen(String.to_integer(port), options)
 spawn(fn -> Receiver.accept(listener) end)
 Sink.start()
