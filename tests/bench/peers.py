@@ -187,7 +187,6 @@ def peers(build, cores):
         f"echod --workers={cores}": (echod, [many, f"--workers={cores}"], False),
         "echod no log": (echod, [many, "--log-level=err"], False),
         "go": (build / "echo-go", [], False),
-        "go batch": (build / "echo-go", [], False),
         "elixir": ("elixir", [HERE / "echo.exs", "@PORT@"], True),
         "tcpserver": ("tcpserver", ["-RHl0", "-c20000", "-b4096", "127.0.0.1", "@PORT@", "cat"], True),
         "xinetd": ("xinetd", ["-dontfork", "-f", build / "xinetd.conf"], True),
@@ -215,17 +214,12 @@ def available(build, servers):
     if "go" in servers and shutil.which("go"):
         subprocess.run(["go", "build", "-o", build / "echo-go", HERE / "echo.go"], check=True,
                        env={**os.environ, "GOCACHE": str(build / "go"), "GO111MODULE": "off"})
-    # Where echo.service asks for the policy batch, one peer shows what that alone is worth.
-    batch = "CPUSchedulingPolicy=batch" in (build / "units/echo.service").read_text()
     found = {}
     for name, (program, arguments, listens) in servers.items():
-        if name == "go batch" and not batch:
-            continue
-        policy = ["chrt", "--batch", "0"] if batch and name.startswith(("echod", "go ")) else []
         if name == "xinetd" and os.geteuid() != 0:
             print(f"{name}: left out, it needs root")
         elif path := shutil.which(str(program)):
-            found[name] = [*policy, path, *map(str, arguments)], listens
+            found[name] = [path, *map(str, arguments)], listens
         else:
             print(f"{name}: left out, {Path(program).name} is not installed")
     return found

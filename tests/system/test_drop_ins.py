@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from machine import eventually
-from service import LIMIT, call, left, main_pid, name, receive_all, records, status, talk, worker_of
+from service import LIMIT, LINE, call, left, main_pid, name, receive_all, records, status, talk, worker_of
 from talkers import Talkers
 
 EXAMPLES = "/usr/share/doc/echod/examples"
@@ -22,21 +22,24 @@ def has_restart_steps(machine):
 
 
 def use(machine, drop_in):
+    """Returns the name of the service: its units are NAME.socket and NAME.service."""
+    service = str(drop_in).partition(".")[0]
     machine.run("install", "-D", "-m", "644", "-t", f"/etc/systemd/system/{Path(drop_in).parent}",
                 f"{EXAMPLES}/{drop_in}")
     machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "start", "echo.socket")
+    machine.run("systemctl", "start", f"{service}.socket")
+    return service
 
 
 @pytest.mark.parametrize("drop_in", DROP_INS, ids=str)
 def test_verify_finds_nothing_to_say(machine, drop_in):
-    use(machine, drop_in)
-    said = machine.run("systemd-analyze", "verify", "--man=no", "echo.socket", "echo.service")
+    service = use(machine, drop_in)
+    said = machine.run("systemd-analyze", "verify", "--man=no", f"{service}.socket", f"{service}.service")
     if str(drop_in) != RESTART_STEPS or has_restart_steps(machine):
         assert said == ""
     else:
         assert "Unknown key" in said
-    if drop_in.name not in ("port.conf", "unix.conf"):
+    if service == "echo" and drop_in.name not in ("port.conf", "unix.conf"):
         call(machine)
 
 
@@ -124,3 +127,24 @@ def test_restarts_become_slower(machine):
         machine.drop_in("echo.service", "")
         machine.run("systemctl", "restart", "echo.service")
         assert patient.recv(100) == b"I can wait\n"
+
+
+def test_file_takes_the_receivers_lines(machine):
+    use(machine, "receiver.service.d/file.conf")
+    with machine.connect(port=4041) as client:
+        client.sendall(b"truck-7 52.3676 4.9041\n")
+    positions = machine.path("/var/log/positions")
+    eventually(lambda: positions.exists() and positions.read_text().endswith(" 0 - truck-7 52.3676 4.9041\n"),
+               "the line is in the file")
+
+
+def test_public_receiver_cuts_long_lines_and_refuses_the_21st_client_of_a_source(machine):
+    use(machine, "receiver.service.d/public.conf")
+    clients = [machine.connect(port=4041) for _ in range(20)]
+    clients[0].sendall(b"x" * 5000 + b"\n")
+    line, = eventually(lambda: records(machine, LINE, "receiver.service"), "the line is on record")
+    assert (line["MESSAGE"], line["LINE_LENGTH"]) == ("x" * 4096, "5000")
+    with machine.connect(port=4041) as excess:
+        assert receive_all(excess) == b""
+    for client in clients:
+        client.close()
