@@ -26,12 +26,12 @@ BARE = {
     "bare.socket": f"[Socket]\nListenStream={BARE_PORT}\nBacklog=4096\nNoDelay=yes\nTriggerLimitIntervalSec=0\n",
     "bare.service": "[Unit]\nStartLimitIntervalSec=0\n"
                     "[Service]\nType=notify\nNotifyAccess=main\nExecStart=/usr/sbin/echod\nKillMode=process\n"
-                    "FileDescriptorStoreMax=4608\nLimitNOFILE=65536\nLogRateLimitIntervalSec=0\n",
+                    "FileDescriptorStoreMax=4608\nLimitNOFILE=65536\nLogRateLimitIntervalSec=1us\n",
 }
 PORTS = {"echo.service": 4040, "bare unit": BARE_PORT}
 UNITS = {"echo.service": "echo", "bare unit": "bare"}
 CAT = "[Service]\nExecStart=systemd-socket-activate --accept --listen=4051 sh -c 'exec cat <&3'\n" \
-      "LogRateLimitIntervalSec=0\n"
+      "LogRateLimitIntervalSec=1us\n"
 TO_JOURNAL = {"receiver.service": 4041, "cat.service": 4051}
 LINES = 20_000
 RATES = ("rate 1", "rate 64", "pingpong 1", "pingpong 50")

@@ -232,6 +232,17 @@ def say_until_nothing_fits(client):
         return said
 
 
+def test_journal_drops_no_line_for_coming_too_fast(receiver):
+    """The limit that it has for others is at most six times the burst, by how much room is left on the disk."""
+    conf = receiver.path("/etc/systemd/journald.conf.d")
+    conf.mkdir(exist_ok=True)
+    (conf / "test.conf").write_text("[Journal]\nRateLimitIntervalSec=10min\nRateLimitBurst=100\n")
+    receiver.run("systemctl", "restart", "systemd-journald.service")
+    with receiver.connect(PORT) as client:
+        client.sendall(b"".join(b"line %d\n" % i for i in range(2000)))
+    assert messages(receiver, 2000) == [f"line {i}" for i in range(2000)]
+
+
 def test_stopped_journal_slows_clients_and_loses_nothing(receiver):
     journald = int(receiver.show("systemd-journald.service", "MainPID"))
     with receiver.connect(PORT) as client:
