@@ -195,7 +195,7 @@ def perform(machine, placeholders, step):
 
 def test_console_blocks_show_what_happens(machine, monkeypatch):
     monkeypatch.setenv("NO_INSTALL", "1")  # there is no network to install from
-    placeholders, clients = Placeholders(), {}
+    placeholders, clients, workers = Placeholders(), {}, set()
 
     def arrive():
         client = machine.connect()
@@ -222,8 +222,9 @@ def test_console_blocks_show_what_happens(machine, monkeypatch):
         if step.section in NEEDING_CLIENTS and step.section not in clients:
             for earlier in clients.values():
                 earlier.close()
-            eventually(lambda: status(machine).startswith("0 clients, "), "they have left: the first worker is free")
+            eventually(lambda: not workers & machine.processes("echod").keys(), "their workers have left, too")
             clients[step.section] = arrive()
+            workers.add(worker_of(machine, clients[step.section]))
             if step.section == "Seeing it at work":
                 play_a_busy_day()
         if step.command == "systemctl stop echo.socket":
