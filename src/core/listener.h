@@ -36,10 +36,9 @@ struct inheritance {
 };
 
 /*
- * Takes over all that was passed. Listening sockets come back non-blocking, with urgent data in
- * line and Nagle's algorithm off, which the accepted ones inherit. Returns 0, or a negative errno
- * after a record: -ENOTCONN if something is wrong with what was passed, so that the service cannot
- * start with it.
+ * Takes over all that was passed. Listening sockets come back non-blocking, and with Nagle's
+ * algorithm off, which the accepted ones inherit. Returns 0, or a negative errno after a record:
+ * -ENOTCONN if something is wrong with what was passed, so that the service cannot start with it.
  */
 int inheritance_take(struct inheritance *inheritance, const struct service *service);
 

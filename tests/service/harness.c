@@ -63,6 +63,11 @@ void fail_at(const char *file, int line, const char *format, ...) {
         abort(); /* not reached: _fail() jumps */
 }
 
+void skip_under_valgrind(void) {
+        if (getenv("ECHOD_TEST_VALGRIND") != NULL) /* tests/valgrind */
+                skip();
+}
+
 void path_of(const char *name, char *path, size_t size) {
         assert_in_range(snprintf(path, size, "%s/%s", harness.directory, name), 1, size - 1);
 }

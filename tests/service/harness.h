@@ -26,6 +26,9 @@
 int echod_setup(void **state);
 int echod_teardown(void **state);
 
+/* Skips a case that looks at what valgrind changes of a process: its name, descriptors and calls. */
+void skip_under_valgrind(void);
+
 /* In the directory that the case has for itself. */
 void path_of(const char *name, char *path, size_t size);
 

@@ -185,9 +185,8 @@ static void say_often(int fd) {
 static int start_one(struct trace *traces) {
         int client;
 
+        skip_under_valgrind();
         echod_start("--workers=1", NULL);
-        if (process_has(echod_pid(), "valgrind"))
-                skip(); /* it makes calls of its own */
         client = client_new();
         echo(client, "the first\n");
         (void)fcntl(client, F_SETFL, 0); /* it is going to wait */
@@ -260,6 +259,7 @@ static void client_waits_for_no_fork(void **state) {
         unsigned i = 0;
 
         (void)state;
+        skip_under_valgrind();
         echod_start("--workers=64", NULL);
         eventually(worker_count() == SPARES);
         process_rest(echod_pid());

@@ -33,6 +33,7 @@ static void worker_holds_its_pair_and_its_clients_only(void **state) {
         int clients[12];
 
         (void)state;
+        skip_under_valgrind();
         systemd_play();
         echod_start("--workers=8", NULL);
         clients_served(clients, COUNT(clients));
@@ -88,6 +89,7 @@ static void every_process_is_called_echod(void **state) {
         size_t n;
 
         (void)state;
+        skip_under_valgrind();
         echod_start("--workers=2", NULL);
         eventually(worker_count() == 2);
         n = workers(pids);
@@ -203,6 +205,7 @@ static void service_goes_on_when_descriptors_are_short(void **state) {
         int clients[20];
 
         (void)state;
+        skip_under_valgrind();
         limit_descriptors(24);
         echod_start(NULL, NULL);
         for (size_t i = 0; i < COUNT(clients); i++) {
