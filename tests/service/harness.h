@@ -26,7 +26,7 @@
 int echod_setup(void **state);
 int echod_teardown(void **state);
 
-/* Skips a case that looks at what valgrind changes of a process: its name, descriptors and calls. */
+/* Skips a case that looks at what valgrind changes of a process: name, descriptors, calls. */
 void skip_under_valgrind(void);
 
 /* In the directory that the case has for itself. */
