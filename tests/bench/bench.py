@@ -7,7 +7,7 @@ For each question, every server is asked in turn, and then again in each round, 
 machine does meets all of them. A figure is the median of the rounds; +- is half of their range.
 """
 
-import contextlib
+import functools
 import json
 import os
 import resource
@@ -68,7 +68,7 @@ def idle(build, server, clients):
 
 
 def measure(build, servers, question, rounds, seconds):
-    """{server: [figures of each round]}; one that fails is left out, and said to have failed."""
+    """{server: [figures of each round]}"""
     mode, clients, size, held = QUESTIONS[question]
     asked = {name: how for name, how in servers.items()
              if name not in FORKS or clients <= MANY.get(mode, FEW)}
@@ -77,23 +77,12 @@ def measure(build, servers, question, rounds, seconds):
     if question.startswith("scale"):  # connecting all that are held takes longer than the round
         asked = {name: how for name, how in asked.items() if name in ("epoll", "echod", CORE, "go")}
         rounds = min(rounds, 5)
-    figures = {name: [] for name in asked}
-    with contextlib.ExitStack() as stack:
-        running = {}
-        for name, how in asked.items():
-            running[name] = peers.Server(build, *how)
-            stack.callback(running[name].stop)
-        for turn in range(rounds):
-            for name in list(figures) if turn % 2 == 0 else list(reversed(figures)):
-                server = running[name]
-                answer = (idle(build, server, clients) if mode == "idle"
-                          else load(build, server, mode, clients, seconds, size, held))
-                if answer is None:
-                    print(f"{name} has no answer to {question}", file=sys.stderr)
-                    del figures[name]
-                else:
-                    figures[name].append(answer)
-    return figures
+
+    def ask(_, server):
+        if mode == "idle":
+            return idle(build, server, clients)
+        return load(build, server, mode, clients, seconds, size, held)
+    return peers.ask_in_turn(question, functools.partial(peers.Server, build), asked, rounds, ask)
 
 
 def medians(figures):
@@ -102,10 +91,12 @@ def medians(figures):
 
 # What is counted, and the columns after it; else: a second, and how long a round took.
 COUNTED = {  # the first that fits
-           "idle": ("KiB a client", ()), "receive idle": ("KiB a client", ()),
-           "activate": ("ms to the first echo", ()),
-           "receive": ("lines a second", ("CPU, us a line", "torn lines")),
-           "journal": ("lines a second", ("CPU, us a line",))}
+    "idle": ("KiB a client", ()),
+    "receive idle": ("KiB a client", ()),
+    "activate": ("ms to the first echo", ()),
+    "receive": ("lines a second", ("CPU, us a line", "torn lines")),
+    "journal": ("lines a second", ("CPU, us a line",)),
+}
 
 
 def counted(question):

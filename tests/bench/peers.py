@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -101,20 +102,21 @@ class Server:
             os.dup2(passed, PASSED)
         os.closerange(PASSED + (not listens), 1 << 10)
 
-    def probe(self):
-        """From another address: where nobody listens yet, a socket can happen to connect to itself."""
-        return socket.create_connection(("127.0.0.1", self.port), 1, source_address=("127.0.1.1", 0))
+    def _answers(self, probe):
+        return probe.recv(2) == b"x\n"
 
     def _await(self):
         for _ in range(400):
-            with contextlib.suppress(OSError), self.probe() as probe:
+            # From another address: where nobody listens yet, a socket can happen to connect to itself.
+            with contextlib.suppress(OSError), socket.create_connection(
+                    ("127.0.0.1", self.port), 1, source_address=("127.0.1.1", 0)) as probe:
                 probe.sendall(b"x\n")
-                if probe.recv(2) == b"x\n":
+                if self._answers(probe):
                     return
             if self.process.poll() is not None:
                 break
             time.sleep(0.025)
-        raise RuntimeError(f"{self.process.args}: no echo, see bench.log")
+        raise RuntimeError(f"{self.process.args}: no answer, see bench.log")
 
     def memory(self):
         """Bytes of the whole group, the kernel's own and TCP's included; None if they are not counted."""
@@ -153,6 +155,25 @@ class Server:
         self.notify.close()
         for group in set(self.groups.values()):
             group.rmdir()
+
+
+def ask_in_turn(question, start, servers, rounds, ask):
+    """{server: [what ask(name, server) says of each round]}; one without an answer is left out, and said to be."""
+    answers = {name: [] for name in servers}
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for name, how in servers.items():
+            running[name] = start(*how)
+            stack.callback(running[name].stop)
+        for turn in range(rounds):
+            for name in list(answers) if turn % 2 == 0 else list(reversed(answers)):
+                answer = ask(name, running[name])
+                if answer is None:
+                    print(f"{name} has no answer to {question}", file=sys.stderr)
+                    del answers[name]
+                else:
+                    answers[name].append(answer)
+    return answers
 
 
 CONFIGURATIONS = {"xinetd.conf": """service echo

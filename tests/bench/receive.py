@@ -5,13 +5,10 @@ A figure is how many lines a second arrive in the file, from the first connect t
 file is then compared: a line that is not there ends the server's part, lines that are torn are counted.
 """
 
-import contextlib
 import functools
 import os
 import re
 import socket
-import sys
-import threading
 import time
 
 import peers
@@ -37,8 +34,8 @@ class Receiver(peers.Server):
     """Its stdout is a file, which is empty when a question is asked."""
 
     def __init__(self, build, command, listens):
-        self.path = build / f"lines-{threading.get_ident()}-{time.monotonic_ns()}"
-        with open(self.path, "ab") as out:
+        self.path = build / f"lines-{time.monotonic_ns()}"
+        with open(self.path, "ab") as out:  # to be appended to, since it is truncated meanwhile
             super().__init__(build, command, listens, out)
 
     def written(self):
@@ -50,16 +47,8 @@ class Receiver(peers.Server):
             time.sleep(0.001)
         return self.written() == size
 
-    def _await(self):
-        for _ in range(400):
-            with contextlib.suppress(OSError), self.probe() as probe:
-                probe.sendall(b"x\n")
-                if self.await_size(2):
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.025)
-        raise RuntimeError(f"{self.process.args}: no line arrives, see bench.log")
+    def _answers(self, probe):
+        return self.await_size(2)
 
     def stop(self):
         super().stop()
@@ -143,21 +132,9 @@ def measure(build, servers, question, rounds):
     if "idle" in question:
         rounds = 1
         servers = {name: how for name, how in servers.items() if name != "socket-activate"}
-    figures = {name: [] for name in servers}
-    with contextlib.ExitStack() as stack:
-        running = {}
-        for name, how in servers.items():
-            running[name] = Receiver(build, *how)
-            stack.callback(running[name].stop)
-        for _ in range(rounds):
-            for name in list(figures):
-                fewer = max(1, lines // SLOW.get(name, 1))
-                parts = compose(clients, fewer, together)
-                answer = (idle(running[name], clients, parts) if "idle" in question
-                          else receive(running[name], clients, fewer, parts))
-                if answer is None:
-                    print(f"{name} has no answer to {question}", file=sys.stderr)
-                    del figures[name]
-                else:
-                    figures[name].append(answer)
-    return figures
+
+    def ask(name, server):
+        fewer = max(1, lines // SLOW.get(name, 1))
+        parts = compose(clients, fewer, together)
+        return idle(server, clients, parts) if "idle" in question else receive(server, clients, fewer, parts)
+    return peers.ask_in_turn(question, functools.partial(Receiver, build), servers, rounds, ask)
