@@ -29,7 +29,7 @@ const struct option_row settings_options[] = {
          "write journal or stdout", parse_sink},
         {"prefix", NULL, "... each after its SESSION, OFFSET and marks, on stdout", NULL,
          parse_prefix},
-        {"line-max", "BYTES", "cut what a line has more (1 to 131072; default 65536)",
+        {"line-max", "BYTES", "cut longer lines (1 to 131072; default 65536)",
          "write a number of bytes from 1 to 131072", parse_line_max},
         {0},
 };
