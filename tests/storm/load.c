@@ -34,6 +34,7 @@ struct caller {
         const char *text;
         size_t length, sent, heard;
         uint64_t began; /* us */
+        uint64_t rests; /* until then, us; 0: it does not */
 };
 
 static struct {
@@ -110,8 +111,14 @@ static void call(struct caller *caller);
 /* The connection has ended; talkers and visitors alike call again. */
 static void call_again(struct caller *caller) {
         hang_up(caller);
-        if (!is_through(caller))
+        if (is_through(caller))
+                return;
+        if (world.load->plan.rest == 0) {
                 call(caller);
+                return;
+        }
+        caller->rests = world.now + world.load->plan.rest;
+        world.present++; /* it has not left for good */
 }
 
 static void note(struct caller *caller, _Atomic uint64_t *what) {
@@ -128,6 +135,7 @@ static void call(struct caller *caller) {
         world.visits_begun += caller->manner != TALKER;
         world.present++;
         caller->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        caller->rests = 0;
         caller->answered = caller->parting = false;
         choose_text(caller);
         (void)setsockopt(caller->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
@@ -170,6 +178,8 @@ static void finish_round(struct caller *caller) {
                 reset(caller);
         else if (caller->manner == VISITOR || is_through(caller))
                 part(caller);
+        else if (load->plan.rest > 0)
+                caller->rests = world.now + load->plan.rest;
         else
                 choose_text(caller);
 }
@@ -244,6 +254,26 @@ static void advance(struct caller *caller, uint32_t events) {
                 ;
 }
 
+static void wake(struct caller *caller) {
+        caller->rests = 0;
+        if (caller->fd < 0) {
+                world.present--;
+                if (!is_through(caller))
+                        call(caller);
+        } else if (is_through(caller)) {
+                part(caller);
+        } else {
+                choose_text(caller);
+                advance(caller, 0);
+        }
+}
+
+static void wake_rested(void) {
+        for (unsigned i = 0; i < world.n; i++)
+                if (world.callers[i].rests != 0 && world.now >= world.callers[i].rests)
+                        wake(&world.callers[i]);
+}
+
 static void look_for_late(void) {
         for (unsigned i = 0; i < world.n; i++) {
                 struct caller *caller = &world.callers[i];
@@ -260,7 +290,8 @@ static void run(void) {
         for (unsigned i = 0; i < world.n; i++)
                 call(&world.callers[i]);
         while (world.present > 0) {
-                int n = epoll_wait(world.epoll, events, EVENTS, 100);
+                int n = epoll_wait(world.epoll, events, EVENTS,
+                                   world.load->plan.rest > 0 ? 1 : 100);
 
                 world.now = now_usec();
                 for (int i = 0; i < n; i++) {
@@ -269,6 +300,7 @@ static void run(void) {
                         if (caller->fd >= 0)
                                 advance(caller, events[i].events);
                 }
+                wake_rested();
                 if (world.now >= look) {
                         look_for_late();
                         look = world.now + 1000000;

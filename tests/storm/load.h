@@ -19,6 +19,7 @@ struct load_plan {
         unsigned resetters; /* who break the connection off: unsaid, unheard or heard */
         uint64_t visits;    /* how many in all, and resets; 0: until the end of the load */
         unsigned round;     /* bytes that a talker says at once, at most; 0: 6000 */
+        unsigned rest;      /* us, to rest after each round, visit or reset; 0: never */
 };
 
 struct load {

@@ -68,7 +68,7 @@ void rogue_negotiate(int fd) {
         expect_bytes(fd, said, sizeof(said) - 1);
 }
 
-void rogue_pour(int fd, uint64_t n) {
+void rogue_pour(int fd, uint64_t n, uint64_t sip, unsigned turn) {
         static char out[65536], in[65536], text[2 * sizeof(out)];
         uint64_t sent = 0, heard = 0;
 
@@ -92,6 +92,8 @@ void rogue_pour(int fd, uint64_t n) {
                 }
                 assert_memory_equal(in, text + heard % sizeof(out), (size_t)r);
                 heard += (uint64_t)r;
+                if (heard / sip != (heard - (uint64_t)r) / sip)
+                        (void)attend(-1, 0, (int)turn);
         }
         expect_end(fd);
 }

@@ -22,4 +22,6 @@ void rogue_send_a_byte(int fd);  /* never a newline */
 void rogue_hold_a_line(int *fd); /* says half of it */
 void rogue_vanish(int *fd);      /* likewise, and is gone without a FIN: its peer is half open */
 void rogue_negotiate(int fd);    /* telnet's commands, some of them urgent; all come back */
-void rogue_pour(int fd, uint64_t n); /* so many bytes, without a newline, and takes them back */
+
+/* So many bytes, without a newline, and takes them back; it rests for `turn` ms after each sip. */
+void rogue_pour(int fd, uint64_t n, uint64_t sip, unsigned turn);

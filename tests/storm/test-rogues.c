@@ -13,8 +13,13 @@
 #include "storm.h"
 #include "systemd.h"
 
+/* Everybody rests now and then: were the processors always busy, the time would be told that
+ * processes wait for them, whoever's they are. */
 #define TALKERS 8
+#define TALKERS_REST 2000 /* us */
+#define CROWD_REST 20000
 #define TURN_USEC 10000
+#define SIP (2U << 20) /* bytes of a long line in a turn */
 #define CLIENT_KIB 72  /* echod(8), LIMITS */
 #define WORKER_KIB 512 /* what a worker's memory may grow by, whoever comes */
 
@@ -34,7 +39,8 @@ static uint64_t workers_memory(void) {
 }
 
 static struct load *begin(const char *option) {
-        static const struct load_plan plan = {.talkers = TALKERS, .round = 300};
+        static const struct load_plan plan = {
+                .talkers = TALKERS, .round = 300, .rest = TALKERS_REST};
 
         storm_forget();
         systemd_play();
@@ -126,7 +132,7 @@ static void a_line_of_1_gib_costs_little_and_holds_up_nobody(void **state) {
         (void)state;
         int fd = client_new();
         load_time(load);
-        rogue_pour(fd, mib << 20);
+        rogue_pour(fd, mib << 20, SIP, TURN_USEC / 1000);
         after = workers_memory();
         after = after > before ? after - before : 0;
         assert_in_range(after, 0, CLIENT_KIB + 2 * WORKER_KIB);
@@ -157,14 +163,14 @@ static void stand_crowd(const char *what, const char *option, const struct load_
 }
 
 static void who_floods_with_resets_holds_up_nobody(void **state) {
-        static const struct load_plan plan = {.resetters = 63};
+        static const struct load_plan plan = {.resetters = 63, .rest = CROWD_REST};
 
         (void)state;
         stand_crowd("connections reset meanwhile", NULL, &plan, 65536);
 }
 
 static void who_comes_beyond_the_limit_waits_and_holds_up_nobody(void **state) {
-        static const struct load_plan plan = {.visitors = 200};
+        static const struct load_plan plan = {.visitors = 200, .rest = CROWD_REST};
 
         (void)state;
         stand_crowd("visits of 200 at a time, where 20 have a place", "--max-clients=20", &plan,
