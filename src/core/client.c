@@ -18,8 +18,8 @@ static void release(struct client *client) {
         if (client->fd >= 0)
                 (void)epoll_ctl(client->worker->epoll, EPOLL_CTL_DEL, client->fd, NULL);
         fd_close(&client->fd);
-        free(client->own.data);
-        client->own = (struct lines){0};
+        free(client->own);
+        client->own = NULL;
 }
 
 void client_free(struct client *client) {
@@ -115,7 +115,7 @@ size_t client_receive(struct client *client, void *data, size_t n) {
         client->worker->progress = true;
         client->session.received += (uint64_t)received;
         if (draining)
-                client->quota -= (size_t)received;
+                client->quota -= (uint32_t)received;
         if (client->closed || (draining && client->quota == 0))
                 client->state = CLIENT_FINISHING;
         return (size_t)received;
@@ -139,7 +139,7 @@ void client_drop(struct client *client, size_t n) {
         client->worker->progress = true;
         client->session.received += (uint64_t)dropped;
         if (client->state == CLIENT_DRAINING)
-                client->quota -= (size_t)dropped;
+                client->quota -= (uint32_t)dropped;
 }
 
 size_t client_send(struct client *client, const void *data, size_t n) {
@@ -223,7 +223,7 @@ void client_drain(struct client *client) {
                 return;
         }
         client->state = CLIENT_DRAINING;
-        client->quota = (size_t)queued;
+        client->quota = (uint32_t)queued;
 }
 
 void client_discard(struct client *client) {

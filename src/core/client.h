@@ -35,14 +35,14 @@ struct client {
         struct worker *worker;
         int fd;
         enum client_state state;
-        uint32_t events;  /* what epoll(7) waits for */
-        size_t quota;     /* bytes still to be read, while draining */
-        bool closed;      /* the client has closed its side */
-        int unsent;       /* bytes that the kernel held when its progress was last looked at */
-        uint64_t active;  /* us; when it last made progress */
-        bool rolled;      /* told in the roll that is being called */
-        uint32_t waiting; /* for what its service cannot do at once; 0: it does not */
-        struct lines own; /* what it holds between two wakes; data NULL: nothing */
+        uint32_t events;   /* what epoll(7) waits for */
+        uint32_t quota;    /* bytes still to be read, while draining */
+        int unsent;        /* bytes that the kernel held when its progress was last looked at */
+        uint32_t waiting;  /* for what its service cannot do at once; 0: it does not */
+        uint64_t active;   /* us; when it last made progress */
+        bool closed;       /* the client has closed its side */
+        bool rolled;       /* told in the roll that is being called */
+        struct lines *own; /* what it holds between two wakes, of malloc(3); NULL: nothing */
         struct session session;
 };
 

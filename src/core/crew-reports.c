@@ -61,7 +61,7 @@ static void record_end(struct crew *crew, struct session *session) {
 
 /* What we know ourselves is not taken from a worker; its counters are. */
 static void heard_left(struct crew_worker *worker, const struct session *report) {
-        struct session *known = roster_find(&worker->roster, report->slot, report->id);
+        struct roster_entry *known = roster_find(&worker->roster, report->slot, report->id);
         struct session ended = *report;
 
         if (known == NULL && !worker->calling)
@@ -129,13 +129,16 @@ static void lose_clients(struct crew_worker *worker) {
         struct crew *crew = worker->crew;
         struct roster *roster = &worker->roster;
 
-        for (uint32_t i = 0; i < roster->size; i++) {
-                struct session lost = roster->slots[i];
+        for (uint32_t i = 0; i < roster->used; i++) {
+                struct roster_entry *entry = &roster->slots[i];
+                struct session lost = {.peer = entry->peer,
+                                       .id = entry->id,
+                                       .since = entry->since,
+                                       .reason = SESSION_LOST};
 
                 if (lost.id == 0)
                         continue;
-                crew_forget(worker, &roster->slots[i]);
-                lost.reason = SESSION_LOST;
+                crew_forget(worker, entry);
                 crew->ledger->lost++;
                 record_end(crew, &lost);
         }

@@ -2,6 +2,7 @@
 #include "crew.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -36,6 +37,9 @@ int crew_init(struct crew *crew, size_t adopted) {
                 return -ENOMEM;
         for (uint32_t i = 0; i < crew->options->workers; i++)
                 crew->load[i] = CREW_NOT_NOW;
+        /* For the workers, in which it would write to the heap: a buffer that a client gives back
+         * goes back to the kernel (mallopt(3)). */
+        (void)mallopt(M_MMAP_THRESHOLD, WORKER_BUFFER / 2);
         crew->call = clock_usec(CLOCK_MONOTONIC);
         crew->left_before = crew->ledger->left;
         if (crew->options->max_clients_per_source == 0)
@@ -48,10 +52,10 @@ void crew_count(struct crew *crew, const struct peer *peer) {
         sources_add(&crew->sources, peer);
 }
 
-void crew_forget(struct crew_worker *worker, struct session *session) {
+void crew_forget(struct crew_worker *worker, struct roster_entry *entry) {
         worker->crew->clients--;
-        sources_remove(&worker->crew->sources, &session->peer);
-        roster_remove(&worker->roster, session);
+        sources_remove(&worker->crew->sources, &entry->peer);
+        roster_remove(&worker->roster, entry);
 }
 
 void crew_settle(struct crew_worker *worker) {

@@ -121,8 +121,8 @@ int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userda
 void crew_settle(struct crew_worker *worker);  /* state has changed: works out load and events */
 void crew_dismiss(struct crew_worker *worker); /* it is gone: frees it */
 void crew_retire(struct crew_worker *worker);
-void crew_count(struct crew *crew, const struct peer *peer);           /* a client has come */
-void crew_forget(struct crew_worker *worker, struct session *session); /* ... and gone */
+void crew_count(struct crew *crew, const struct peer *peer);              /* a client has come */
+void crew_forget(struct crew_worker *worker, struct roster_entry *entry); /* ... and gone */
 
 /* Only what the store holds outlives us; a worker with clients must. */
 void crew_store(struct crew_worker *worker);

@@ -3,44 +3,46 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* Makes room for `size` slots at least; the free list runs through the new ones. */
-static int grow(struct roster *roster, uint32_t size) {
+/* Makes the slots up to this one. */
+static int reach(struct roster *roster, uint32_t slot) {
         uint32_t wanted = roster->size > 0 ? roster->size : 1;
-        struct session *slots;
+        struct roster_entry *slots;
 
-        while (wanted < size)
+        if (slot >= ROSTER_MAX)
+                return -ENOMEM;
+        while (wanted <= slot)
                 wanted *= 2;
-        if (wanted > ROSTER_MAX)
-                return -ENOMEM;
-        slots = reallocarray(roster->slots, wanted, sizeof(*slots));
-        if (slots == NULL)
-                return -ENOMEM;
-        memset(slots + roster->size, 0, (wanted - roster->size) * sizeof(*slots));
-        for (uint32_t i = wanted; i-- > roster->size;) {
-                slots[i].slot = roster->free;
-                roster->free = i;
+        if (wanted > roster->size) {
+                slots = reallocarray(roster->slots, wanted, sizeof(*slots));
+                if (slots == NULL)
+                        return -ENOMEM;
+                roster->slots = slots;
+                roster->size = wanted;
         }
-        roster->slots = slots;
-        roster->size = wanted;
+        while (roster->used <= slot)
+                roster->slots[roster->used++] = (struct roster_entry){0};
         return 0;
 }
 
-int roster_add(struct roster *roster, struct session *session) {
-        uint32_t slot;
-        int r;
+static void fill(struct roster *roster, const struct session *session) {
+        roster->slots[session->slot] = (struct roster_entry){
+                .peer = session->peer, .id = session->id, .since = session->since};
+        roster->count++;
+}
 
-        if (roster->count == roster->size) {
-                r = grow(roster, roster->size + 1);
+int roster_add(struct roster *roster, struct session *session) {
+        if (roster->count == roster->used) {
+                int r = reach(roster, roster->used);
+
                 if (r < 0)
                         return r;
+                session->slot = roster->used - 1;
+        } else {
+                session->slot = roster->free;
+                roster->free = (uint32_t)roster->slots[roster->free].since;
         }
-        slot = roster->free;
-        roster->free = roster->slots[slot].slot;
-        session->slot = slot;
-        roster->slots[slot] = *session;
-        roster->count++;
+        fill(roster, session);
         return 0;
 }
 
@@ -49,29 +51,26 @@ int roster_enter(struct roster *roster, const struct session *session) {
 
         if (session->id == 0 || session->slot >= ROSTER_MAX)
                 return -EINVAL;
-        if (session->slot >= roster->size) {
-                r = grow(roster, session->slot + 1);
+        if (session->slot >= roster->used) {
+                r = reach(roster, session->slot);
                 if (r < 0)
                         return r;
         }
         if (roster->slots[session->slot].id != 0)
                 return -EINVAL;
-        roster->slots[session->slot] = *session;
-        roster->count++;
+        fill(roster, session);
         return 0;
 }
 
-struct session *roster_find(const struct roster *roster, uint32_t slot, uint64_t id) {
-        if (id == 0 || slot >= roster->size || roster->slots[slot].id != id)
+struct roster_entry *roster_find(const struct roster *roster, uint32_t slot, uint64_t id) {
+        if (id == 0 || slot >= roster->used || roster->slots[slot].id != id)
                 return NULL;
         return &roster->slots[slot];
 }
 
-void roster_remove(struct roster *roster, struct session *session) {
-        uint32_t slot = (uint32_t)(session - roster->slots);
-
-        *session = (struct session){.slot = roster->free};
-        roster->free = slot;
+void roster_remove(struct roster *roster, struct roster_entry *entry) {
+        *entry = (struct roster_entry){.since = roster->free};
+        roster->free = (uint32_t)(entry - roster->slots);
         roster->count--;
 }
 

@@ -2,18 +2,25 @@
 #pragma once
 
 /*
- * The sessions of one worker, as the acceptor knows them: a table whose slot numbers travel with
- * the sessions, so that a report finds its session at once. Private memory of the acceptor; it
- * believes nothing that a worker says without a look into this table.
+ * The sessions of one worker, and what the acceptor knows of each by itself: a table whose slot
+ * numbers travel with the sessions, so that a report finds its session at once. Private memory of
+ * the acceptor; it believes nothing that a worker says without a look into this table.
  */
 
 #include <stddef.h>
 
 #include "session.h"
 
+struct roster_entry {
+        struct peer peer;
+        uint64_t id;    /* 0: a free slot */
+        uint64_t since; /* of a free one: which is the next free one */
+};
+
 struct roster {
-        struct session *slots; /* id 0: free, and slot is the next free one */
-        uint32_t size, count, free;
+        struct roster_entry *slots;
+        uint32_t size, used; /* memory after the slots that were ever used is not touched */
+        uint32_t count, free;
 };
 
 #define ROSTER_MAX 65536
@@ -27,8 +34,8 @@ int roster_add(struct roster *roster, struct session *session);
  */
 int roster_enter(struct roster *roster, const struct session *session);
 
-/* The session of that slot and id, or NULL. */
-struct session *roster_find(const struct roster *roster, uint32_t slot, uint64_t id);
+/* What is known of the session of that slot and id, or NULL. */
+struct roster_entry *roster_find(const struct roster *roster, uint32_t slot, uint64_t id);
 
-void roster_remove(struct roster *roster, struct session *session);
+void roster_remove(struct roster *roster, struct roster_entry *entry);
 void roster_free(struct roster *roster);

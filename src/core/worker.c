@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,8 +251,6 @@ static bool open_loop(struct worker *worker) {
 
         worker->epoll = epoll_create1(EPOLL_CLOEXEC);
         worker->signals = open_signals();
-        /* A buffer that a client gives back goes back to the kernel (mallopt(3)). */
-        (void)mallopt(M_MMAP_THRESHOLD, WORKER_BUFFER / 2);
         worker->scratch.data = malloc(WORKER_BUFFER);
         worker->scratch.size = WORKER_BUFFER;
         return worker->epoll >= 0 && worker->signals >= 0 && worker->scratch.data != NULL &&
