@@ -304,6 +304,7 @@ void worker_become(int pair, int feed) {
 _Noreturn void worker_main(const struct service *service, const struct options *options, int pair,
                            int feed, uint64_t epoch) {
         worker_become(pair, feed);
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* what is written there is the sink's alone */
         raise_badness();
         /* Not _exit(): leak checkers want to see the end of a worker, too. */
         exit(worker_run(service, options, WORKER_PAIR_FD, epoch));

@@ -157,16 +157,17 @@ def _other_end(client):
 def holders(pids, client):
     """Those processes that have the other end of the client's socket."""
     row = _other_end(client)
-    return [pid for pid in pids if row and f"socket:[{row[9]}]" in _links(pid)]
+    return [pid for pid in pids if row and f"socket:[{row[9]}]" in links(pid)]
 
 
-def _links(pid):
-    links = set()
+def links(pid):
+    """What its open files are called."""
+    found = set()
     with contextlib.suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                links.add(os.readlink(link))
-    return links
+                found.add(os.readlink(link))
+    return found
 
 
 def await_taken(client, acknowledged=True):

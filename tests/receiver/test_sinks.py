@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from manager import cpu_seconds, eventually, is_running
-from receiver import LONG, Pipe, await_taken, leave, memory, name, parse, reset
+from receiver import LONG, Pipe, await_taken, leave, links, memory, name, parse, reset
 
 STALL_SECONDS = 60 if LONG else 2
 TROUBLE = "Cannot write lines, trying again"
@@ -122,6 +122,16 @@ def test_slow_sink_serves_all_clients_of_a_buffer_alike(receive, pipe):
     for flood in floods:
         flood.enough.set()
         reset(flood.client)
+
+
+def test_file_is_open_in_no_process_that_reads_clients(receive):
+    receiver = receive()
+    with receiver.connect() as client:
+        client.sendall(b"line\n")
+        receiver.await_text(b"line\n")
+        receiver.buffer_of(client)
+        eventually(lambda: {pid for pid in receiver.pids() if str(receiver.path) in links(pid)} ==
+                   {receiver.pid, receiver.sink()}, "closing of the file elsewhere")
 
 
 def test_reader_that_goes_and_comes_back_gets_all_lines(receive, tmp_path):
