@@ -67,7 +67,7 @@ struct client *client_new(struct worker *worker, const struct session *session, 
                                   .active = worker->now,
                                   .session = *session};
         client_time(client);
-        LIST_INSERT_HEAD(&worker->clients, client, link);
+        TAILQ_INSERT_TAIL(&worker->clients, client, link);
         if (worker->service->turn != NULL &&
             epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
                 client_end(client, SESSION_ERROR);
@@ -186,6 +186,7 @@ void client_wait_writable(struct client *client, bool writable) {
 uint64_t client_expire(struct client *client, uint64_t now) {
         uint64_t patience = client_patience(client);
         bool owed = client->events == EPOLLOUT;
+        int left;
 
         if (patience == 0 || client->state == CLIENT_LINGERING)
                 return UINT64_MAX;
@@ -194,8 +195,9 @@ uint64_t client_expire(struct client *client, uint64_t now) {
         if (now - client->active < patience)
                 return client->active + patience;
         /* A large send buffer may take long to be writable again; that it shrinks is progress. */
-        if (owed && unsent(client) != client->unsent) {
-                client->unsent = unsent(client);
+        left = owed ? unsent(client) : client->unsent;
+        if (left != client->unsent) {
+                client->unsent = left;
                 client->active = now;
                 return now + patience;
         }

@@ -31,7 +31,7 @@ enum client_state {
 };
 
 struct client {
-        LIST_ENTRY(client) link;
+        TAILQ_ENTRY(client) link;
         struct worker *worker;
         int fd;
         enum client_state state;
@@ -46,10 +46,10 @@ struct client {
         struct session session;
 };
 
-LIST_HEAD(client_list, client);
+TAILQ_HEAD(client_list, client);
 
 /*
- * Takes fd. A client that cannot be served (fd is -1, or epoll is short of memory) has ended
+ * Takes fd. A client that cannot be watched (fd is -1, or epoll is short of memory) has ended
  * already. NULL when there is no memory even to say so; fd is closed then.
  */
 struct client *client_new(struct worker *worker, const struct session *session, int fd);

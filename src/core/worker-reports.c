@@ -10,6 +10,9 @@
 #include "record.h"
 #include "worker.h"
 
+/* More than the pair holds, so what was told before that has been read. */
+#define TOLD_MAX 16384
+
 void worker_watch_pair(struct worker *worker) {
         struct epoll_event event = {.data.ptr = &worker->pair};
 
@@ -55,13 +58,17 @@ bool worker_say(struct worker *worker, enum pair_type type, const struct session
         return !worker->blocked;
 }
 
+static void forget(struct worker *worker, struct client *client) {
+        TAILQ_REMOVE(&worker->told, client, link);
+        worker->n_told--;
+        client_free(client);
+}
+
 void worker_forget_told(struct worker *worker) {
         struct client *client;
 
-        while ((client = LIST_FIRST(&worker->told)) != NULL) {
-                LIST_REMOVE(client, link);
-                client_free(client);
-        }
+        while ((client = TAILQ_FIRST(&worker->told)) != NULL)
+                forget(worker, client);
 }
 
 void worker_record_told(struct worker *worker) {
@@ -69,7 +76,7 @@ void worker_record_told(struct worker *worker) {
 
         if (worker->unheard) {
                 worker_open_journal(worker);
-                LIST_FOREACH (client, &worker->told, link)
+                TAILQ_FOREACH (client, &worker->told, link)
                         record_left(&client->session, worker->epoch);
         }
         worker->unheard = false;
@@ -80,43 +87,46 @@ void worker_report(struct worker *worker) {
         struct session batch[PAIR_BATCH];
         struct client *client;
 
-        if (!LIST_EMPTY(&worker->ended) && pair_is_heard(worker->pair))
+        if (!TAILQ_EMPTY(&worker->ended) && pair_is_heard(worker->pair))
                 worker_forget_told(worker);
-        while (!LIST_EMPTY(&worker->ended)) {
+        while (!TAILQ_EMPTY(&worker->ended)) {
                 size_t n = 0;
 
-                for (client = LIST_FIRST(&worker->ended); client != NULL && n < PAIR_BATCH;
-                     client = LIST_NEXT(client, link))
+                for (client = TAILQ_FIRST(&worker->ended); client != NULL && n < PAIR_BATCH;
+                     client = TAILQ_NEXT(client, link))
                         batch[n++] = client->session;
                 if (!worker_say(worker, PAIR_LEFT, batch, n))
                         return;
                 for (; n > 0; n--) {
-                        client = LIST_FIRST(&worker->ended);
-                        LIST_REMOVE(client, link);
-                        if (worker->orphaned)
+                        client = TAILQ_FIRST(&worker->ended);
+                        TAILQ_REMOVE(&worker->ended, client, link);
+                        if (worker->orphaned) {
                                 client_free(client);
-                        else
-                                LIST_INSERT_HEAD(&worker->told, client, link);
+                                continue;
+                        }
+                        TAILQ_INSERT_TAIL(&worker->told, client, link);
+                        if (++worker->n_told > TOLD_MAX)
+                                forget(worker, TAILQ_FIRST(&worker->told));
                 }
         }
 }
 
 void worker_call_roll(struct worker *worker) {
         struct session batch[PAIR_BATCH];
-        struct client *client, *first = LIST_FIRST(&worker->clients);
+        struct client *client, *first = TAILQ_FIRST(&worker->clients);
 
-        if (!LIST_EMPTY(&worker->ended)) /* whoever is in neither would be gone without a trace */
+        if (!TAILQ_EMPTY(&worker->ended)) /* whoever is in neither would be gone without a trace */
                 return;
         while (worker->rolling && first != NULL) {
                 size_t n = 0;
 
                 for (client = first; client != NULL && n < PAIR_BATCH;
-                     client = LIST_NEXT(client, link))
+                     client = TAILQ_NEXT(client, link))
                         if (!client->rolled)
                                 batch[n++] = client->session;
                 if (n > 0 && !worker_say(worker, PAIR_ROLL, batch, n))
                         return;
-                for (; first != client; first = LIST_NEXT(first, link))
+                for (; first != client; first = TAILQ_NEXT(first, link))
                         first->rolled = true;
         }
         if (worker->rolling && worker_say(worker, PAIR_ROLLED, &worker->call, 1))

@@ -30,16 +30,16 @@ static void turn(struct worker *worker, struct client *client) {
 }
 
 void worker_ended(struct worker *worker, struct client *client) {
-        LIST_REMOVE(client, link);
-        LIST_INSERT_HEAD(&worker->ended, client, link);
+        TAILQ_REMOVE(&worker->clients, client, link);
+        TAILQ_INSERT_TAIL(&worker->ended, client, link);
 }
 
 /* A client may end in its turn, so the next one is noted before. */
 static void drain_all(struct worker *worker) {
         struct client *next;
 
-        for (struct client *client = LIST_FIRST(&worker->clients); client != NULL; client = next) {
-                next = LIST_NEXT(client, link);
+        for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
+                next = TAILQ_NEXT(client, link);
                 client_drain(client);
                 turn(worker, client);
         }
@@ -48,7 +48,7 @@ static void drain_all(struct worker *worker) {
 static void end_all(struct worker *worker) {
         struct client *client;
 
-        while ((client = LIST_FIRST(&worker->clients)) != NULL)
+        while ((client = TAILQ_FIRST(&worker->clients)) != NULL)
                 client_end(client, SESSION_TIMEOUT);
 }
 
@@ -61,7 +61,7 @@ static void start_draining(struct worker *worker) {
         worker->draining = true;
         worker->deadline = worker->now + worker->options->drain_timeout;
         worker_open_journal(worker);
-        LIST_FOREACH (client, &worker->clients, link)
+        TAILQ_FOREACH (client, &worker->clients, link)
                 clients++;
         if (clients > 0)
                 record_draining(clients);
@@ -73,7 +73,7 @@ static void retire(struct worker *worker, const struct pair_message *message) {
 
         worker->retiring = worker->rolling = true;
         worker->call = message->count > 0 ? message->sessions[0] : (struct session){0};
-        LIST_FOREACH (client, &worker->clients, link)
+        TAILQ_FOREACH (client, &worker->clients, link)
                 client->rolled = false;
 }
 
@@ -147,10 +147,10 @@ static void stop(struct worker *worker) {
 /* Whoever leaves before its reports are read takes them along: systemd drops a pair that hangs up.
  */
 static bool is_done(struct worker *worker) {
-        if (!LIST_EMPTY(&worker->clients) || !LIST_EMPTY(&worker->ended) || worker->rolling ||
+        if (!TAILQ_EMPTY(&worker->clients) || !TAILQ_EMPTY(&worker->ended) || worker->rolling ||
             (worker->listening && !worker->retiring))
                 return false;
-        if (LIST_EMPTY(&worker->told) || pair_is_heard(worker->pair))
+        if (TAILQ_EMPTY(&worker->told) || pair_is_heard(worker->pair))
                 return true;
         if (!worker->leaving) {
                 worker->leaving = true;
@@ -169,8 +169,8 @@ static void expire(struct worker *worker) {
         struct client *next;
 
         worker->look = UINT64_MAX;
-        for (struct client *client = LIST_FIRST(&worker->clients); client != NULL; client = next) {
-                next = LIST_NEXT(client, link);
+        for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
+                next = TAILQ_NEXT(client, link);
                 worker_look_by(worker, client_expire(client, worker->now));
         }
         if (worker->look < worker->now + LOOK_PAUSE)
@@ -181,7 +181,7 @@ static void expire(struct worker *worker) {
 static int patience(const struct worker *worker) {
         uint64_t until = worker->look, now, left;
 
-        if (worker->draining && !LIST_EMPTY(&worker->clients) && worker->deadline < until)
+        if (worker->draining && !TAILQ_EMPTY(&worker->clients) && worker->deadline < until)
                 until = worker->deadline;
         if (until == UINT64_MAX)
                 return -1;
@@ -270,6 +270,9 @@ int worker_run(const struct service *service, const struct options *options, int
                                 .look = UINT64_MAX};
         int status = open_loop(&worker) ? EXIT_SUCCESS : errno;
 
+        TAILQ_INIT(&worker.clients);
+        TAILQ_INIT(&worker.ended);
+        TAILQ_INIT(&worker.told);
         if (status == EXIT_SUCCESS)
                 loop(&worker);
         worker_forget_told(&worker);

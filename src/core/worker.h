@@ -27,6 +27,7 @@ struct worker {
         struct client_list clients; /* being served */
         struct client_list ended;   /* to be reported */
         struct client_list told;    /* reported, but perhaps not read yet */
+        size_t n_told;              /* how many these are */
         struct lines scratch;       /* for whichever client has its turn; empty between turns */
         bool listening;             /* to the pair: more clients may come */
         bool orphaned;              /* nobody hears it any more: it writes records itself */

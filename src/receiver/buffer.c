@@ -197,10 +197,10 @@ static void turn(struct client *client) {
 static bool serve_waiting(struct worker *worker) {
         struct client *next;
 
-        for (struct client *client = LIST_FIRST(&worker->clients); client != NULL; client = next) {
+        for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
                 uint32_t waited = client->waiting;
 
-                next = LIST_NEXT(client, link);
+                next = TAILQ_NEXT(client, link);
                 if (waited == 0 || waited > buffer.pass)
                         continue;
                 client->waiting = 0;
@@ -221,7 +221,7 @@ static void serve_feed(struct worker *worker) {
         while (buffer.blocked && serve_waiting(worker)) {
                 buffer.pass++;
                 buffer.blocked = false;
-                LIST_FOREACH (client, &worker->clients, link)
+                TAILQ_FOREACH (client, &worker->clients, link)
                         buffer.blocked |= client->waiting != 0;
         }
 }

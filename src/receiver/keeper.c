@@ -80,7 +80,7 @@ static int start(struct worker *worker) {
 static struct client *find(struct worker *worker, const struct session *session) {
         struct client *client;
 
-        LIST_FOREACH (client, &worker->clients, link)
+        TAILQ_FOREACH (client, &worker->clients, link)
                 if (client->session.slot == session->slot && client->session.id == session->id)
                         break;
         return client;
@@ -116,7 +116,7 @@ static void bury(struct worker *worker) {
         keeper.pid = 0;
         keeper.again = worker->now + (in_vain && keeper.vain ? PAUSE : 0);
         keeper.vain = in_vain;
-        LIST_FOREACH (client, &worker->clients, link)
+        TAILQ_FOREACH (client, &worker->clients, link)
                 client->waiting = 1;
         keeper.waiting = true;
 }
@@ -128,7 +128,7 @@ static bool hand_on(struct worker *worker) {
 
         if (!keeper.waiting)
                 return true;
-        LIST_FOREACH (client, &worker->clients, link) {
+        TAILQ_FOREACH (client, &worker->clients, link) {
                 if (client->waiting == 0)
                         continue;
                 r = pair_send(keeper.pair, PAIR_CLIENT, &client->session, 1, client->fd);
@@ -149,7 +149,7 @@ void keeper_round(struct worker *worker) {
                 if (waitpid(keeper.pid, NULL, WNOHANG) == keeper.pid)
                         bury(worker);
         }
-        if (keeper.pid == 0 && worker->draining && LIST_EMPTY(&worker->clients))
+        if (keeper.pid == 0 && worker->draining && TAILQ_EMPTY(&worker->clients))
                 return;
         if (keeper.pid == 0 && (worker->now < keeper.again || start(worker) < 0)) {
                 worker_look_by(worker,
