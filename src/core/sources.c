@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sources.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -36,10 +37,13 @@ static bool key_of(const struct sources *sources, const struct peer *peer, uint6
                 *key = UINT64_C(1) << 32 | ipv4;
         } else {
                 memcpy(key, peer->address, sizeof(*key));
+                *key = be64toh(*key);
         }
         return peer->family == AF_INET || peer->family == AF_INET6;
 }
 
+/* The product's bits depend on those of the key that are not higher: what tells apart the networks
+ * of one site is in the lowest. */
 static uint32_t place_of(const struct sources *sources, uint64_t key) {
         uint64_t mixed = (key ^ sources->seed) * UINT64_C(0x9e3779b97f4a7c15);
 

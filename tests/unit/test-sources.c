@@ -59,6 +59,7 @@ static void ipv6_source_is_a_64(void **state) {
 static void ipv4_and_ipv6_are_told_apart(void **state) {
         struct peer v4 = ipv4("32.1.13.184", 1), v6 = ipv6("2001:db8::", 1);
         struct peer zero4 = ipv4("0.0.0.0", 1), zero6 = ipv6("::1", 1);
+        struct peer v6_of_one = ipv6("2001:db8:100::", 1);
         struct sources sources = {0};
 
         (void)state;
@@ -66,8 +67,31 @@ static void ipv4_and_ipv6_are_told_apart(void **state) {
         sources_add(&sources, &v4);
         sources_add(&sources, &zero6);
         assert_int_equal(sources_count(&sources, &v6), 0);
+        assert_int_equal(sources_count(&sources, &v6_of_one), 0);
         assert_int_equal(sources_count(&sources, &zero4), 0);
         assert_int_equal(sources_count(&sources, &zero6), 1);
+        sources_free(&sources);
+}
+
+/* Whoever has one has 65536 of them to choose from: they must not pile up in one place. */
+static void networks_of_one_site_are_spread_over_the_table(void **state) {
+        static const uint32_t n = 1000, most = 50;
+        struct sources sources = {0};
+        uint32_t run = 0;
+
+        (void)state;
+        assert_int_equal(sources_init(&sources, n), 0);
+        for (uint32_t i = 0; i < n; i++) {
+                struct peer peer = ipv6("2001:db8:1::", 1);
+
+                peer.address[6] = (uint8_t)(i >> 8);
+                peer.address[7] = (uint8_t)i;
+                sources_add(&sources, &peer);
+        }
+        for (uint32_t i = 0; i <= sources.mask; i++) {
+                run = sources.entries[i].clients > 0 ? run + 1 : 0;
+                assert_in_range(run, 0, most);
+        }
         sources_free(&sources);
 }
 
@@ -162,6 +186,7 @@ int main(void) {
                 cmocka_unit_test(clients_of_one_address_are_counted_together),
                 cmocka_unit_test(ipv6_source_is_a_64),
                 cmocka_unit_test(ipv4_and_ipv6_are_told_apart),
+                cmocka_unit_test(networks_of_one_site_are_spread_over_the_table),
                 cmocka_unit_test(unix_clients_are_not_counted),
                 cmocka_unit_test(without_room_nothing_is_counted),
                 cmocka_unit_test(as_many_sources_fit_as_were_asked_for),
