@@ -68,7 +68,9 @@ static bool hand_over(struct acceptor *acceptor) {
         int r = crew_hand_over(crew, &acceptor->client, fd);
 
         if (r < 0 && r != -EUSERS) {
-                if (r != -EAGAIN)
+                if (r == -EAGAIN)
+                        tick_within(acceptor, SOON); /* a worker may not be stuck any more */
+                else
                         record_fault("Cannot hand a client over", r);
                 acceptor->waiting = TAKE_FD(fd);
                 pause_for(acceptor, RETRY);
@@ -141,7 +143,6 @@ static void start_listening(struct acceptor *acceptor) {
                         listener_format(acceptor->inherited->listeners[i], where, sizeof(where)));
         if (adopted > 0)
                 record_adopted(adopted, acceptor->crew.clients);
-        crew_reckon(&acceptor->crew);
         replenish(acceptor);
         resume(acceptor);
         acceptor->status_due = true;
@@ -180,8 +181,11 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         (void)usec;
         acceptor->ticked = clock_usec(CLOCK_MONOTONIC);
         acceptor->tick_at = UINT64_MAX;
+        if (!acceptor->starting)
+                crew_reckon(&acceptor->crew);
         if (acceptor->status_due && !acceptor->starting)
                 tell_status(acceptor);
+        crew_ensure_sink(&acceptor->crew); /* however busy we are */
         again = crew_tick(&acceptor->crew);
         again |= record_tick() || acceptor->status_due;
         if (journal_flush() || (!acceptor->ready && !acceptor->starting))
@@ -208,10 +212,12 @@ static void on_crew_changed(void *userdata) {
         acceptor->status_due = true;
         tick_within(acceptor, TICK);
         replenish(acceptor);
-        if (acceptor->stopping && acceptor->crew.hired == 0)
-                (void)sd_event_exit(acceptor->event, 0);
-        else if (acceptor->starting ? acceptor->crew.calling == 0
-                                    : acceptor->waiting >= 0 || has_place_again(acceptor))
+        if (acceptor->stopping && acceptor->crew.hired == 0) {
+                crew_end_feed(&acceptor->crew);
+                if (acceptor->crew.sinks == 0)
+                        (void)sd_event_exit(acceptor->event, 0);
+        } else if (acceptor->starting ? acceptor->crew.calling == 0
+                                      : acceptor->waiting >= 0 || has_place_again(acceptor))
                 arm(acceptor->retry, 0);
 }
 
@@ -226,6 +232,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         (void)source;
         (void)info;
         (void)notify_send("STOPPING=1");
+        crew_ensure_sink(&acceptor->crew);
         if (acceptor->crew.keeping || acceptor->stopping)
                 return sd_event_exit(acceptor->event, 0);
         acceptor->stopping = true;

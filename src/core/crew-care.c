@@ -27,11 +27,17 @@ void crew_store(struct crew_worker *worker) {
         if (notify_store(name, worker->pair) < 0)
                 return; /* crew_tick() tries again */
         worker->stored = true;
-        worker->crew->stored++;
 }
 
 void crew_sent(struct crew_worker *worker) {
         if (worker->unread_since == 0)
+                worker->unread_since = clock_usec(CLOCK_MONOTONIC);
+}
+
+void crew_seen(struct crew_worker *worker) {
+        worker->failures = 0;
+        worker->stuck = false;
+        if (worker->unread_since != 0)
                 worker->unread_since = clock_usec(CLOCK_MONOTONIC);
 }
 

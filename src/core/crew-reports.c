@@ -121,6 +121,8 @@ static int hear(struct crew_worker *worker) {
                 dropped = pair_drop(worker->pair);
         if (dropped < 0)
                 r = dropped;
+        if (r == 1)
+                crew_seen(worker);
         worker->failures = r < 0 ? worker->failures + 1 : 0;
         return r;
 }
@@ -200,6 +202,7 @@ int crew_on_pair(sd_event_source *source, int fd, uint32_t revents, void *userda
 
         if (revents & EPOLLOUT) {
                 worker->blocked = false;
+                crew_seen(worker);
                 if (worker->retire_unsent)
                         crew_retire(worker);
         }

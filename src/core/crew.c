@@ -77,7 +77,6 @@ void crew_dismiss(struct crew_worker *worker) {
                 crew->load[worker->place] = CREW_NOT_NOW;
                 crew->hired--;
         }
-        crew->stored -= worker->stored;
         crew->calling -= worker->calling;
         crew->sinks -= worker->sink;
         sd_event_source_disable_unref(worker->reports);
@@ -124,7 +123,6 @@ int crew_adopt(struct crew *crew, pid_t pid, int pair, bool sink) {
         worker->pidfd = pidfd_open(pid, 0); /* its number is good as long as its pair is open */
         worker->stored = worker->calling = true;
         worker->sink = sink;
-        crew->stored++;
         crew->calling++;
         crew->sinks += sink;
         crew_retire(worker);
@@ -143,8 +141,10 @@ static void start_sink(struct crew_worker *worker) {
         worker->crew->sinks++;
         crew_store(worker);
         if ((worker->crew->keeping && !worker->stored) ||
-            pair_send(worker->pair, PAIR_PING, NULL, 0, -1) < 0)
+            pair_send(worker->pair, PAIR_PING, NULL, 0, -1) < 0) {
+                worker->crew->rest_until = clock_usec(CLOCK_MONOTONIC) + REST;
                 crew_retire(worker); /* the next one may have better luck */
+        }
 }
 
 static int hire(struct crew *crew, bool sink, struct crew_worker **hired) {
@@ -180,14 +180,20 @@ static int hire(struct crew *crew, bool sink, struct crew_worker **hired) {
         return 0;
 }
 
+static bool lacks_sink(const struct crew *crew) {
+        return crew->service->sink != NULL && crew->sinks == 0;
+}
+
 /* How many workers of our own there may be: each must fit into the store. */
 static uint32_t places(const struct crew *crew) {
-        uint32_t others = crew->service->sink != NULL ? 4 : 1; /* ledger; feed, twice, and sink */
-        uint32_t adopted = 0, room;
+        uint32_t others =
+                crew->service->sink != NULL ? 3 : 1; /* the ledger; both ends of the feed */
+        uint32_t room;
 
-        for (uint32_t i = crew->options->workers; i < crew->size; i++)
-                adopted += crew->workers[i] != NULL;
-        room = adopted + others < FDSTORE_MAX ? FDSTORE_MAX - adopted - others : 1;
+        others += lacks_sink(crew);
+        for (uint32_t i = crew->options->workers; i < crew->size; i++) /* adopted, and the sink */
+                others += crew->workers[i] != NULL;
+        room = others < FDSTORE_MAX ? FDSTORE_MAX - others : 1;
         return crew->options->workers < room ? crew->options->workers : room;
 }
 
@@ -274,10 +280,6 @@ int crew_hand_over(struct crew *crew, struct session *session, int fd) {
         return 0;
 }
 
-static bool lacks_sink(const struct crew *crew) {
-        return crew->service->sink != NULL && crew->sinks == 0;
-}
-
 bool crew_is_short(const struct crew *crew) {
         uint32_t idle = 0;
 
@@ -290,6 +292,17 @@ bool crew_is_short(const struct crew *crew) {
 
 bool crew_hire(struct crew *crew) {
         return try_hire(crew, lacks_sink(crew)) != NULL;
+}
+
+void crew_ensure_sink(struct crew *crew) {
+        struct crew_worker *sink;
+
+        if (lacks_sink(crew))
+                (void)hire(crew, true, &sink);
+}
+
+void crew_end_feed(struct crew *crew) {
+        (void)shutdown(crew->feed->in, SHUT_WR);
 }
 
 void crew_stop(struct crew *crew) {

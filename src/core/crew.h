@@ -34,12 +34,12 @@ struct crew_worker {
         sd_event_source *reports; /* of the pair; once that has hung up, of the pidfd */
         struct roster roster;
         uint64_t idle_since;   /* us; 0: it has, or never had, a client */
-        uint64_t unread_since; /* us; when it was sent what it may not have read; 0: it has */
+        uint64_t unread_since; /* us; when it was last seen to run or to have read all; 0: it has */
         int pidfd;             /* -1: could not be opened */
         unsigned failures;     /* to hear it, in a row */
         uint64_t pinged;       /* us */
         bool own;              /* our child, not adopted */
-        bool stuck;            /* it has left something unread for STUCK */
+        bool stuck;            /* that is STUCK ago */
         bool stored;           /* the store has a copy of our end */
         bool blocked;          /* its pair is full: it does not read */
         bool retired;          /* it takes no more clients */
@@ -66,7 +66,6 @@ struct crew {
         uint32_t hired;       /* our own */
         uint32_t calling;     /* adopted ones that owe their roll */
         uint32_t sinks;       /* never two at work: a new one is hired when the old one has gone */
-        uint32_t stored;      /* entries in the store */
         uint64_t rest_until;  /* us; no fork before, since one has failed */
         uint64_t call;        /* of the roll; no other acceptor's has this number */
         uint64_t left_before; /* the last session that our predecessor put on record */
@@ -106,8 +105,14 @@ bool crew_hire(struct crew *crew);
  * for long. Returns whether there is a reason to call again in a second. */
 bool crew_tick(struct crew *crew);
 
+/* So that what workers deliver while they drain is written: starts a sink if there is none. */
+void crew_ensure_sink(struct crew *crew);
+
 /* Asks every worker to drain and leave, and hires no more. */
 void crew_stop(struct crew *crew);
+
+/* When all of them have left: asks the sink to end with the feed. */
+void crew_end_feed(struct crew *crew);
 
 /* Lets go of every pair. Where no store holds them, the workers drain. */
 void crew_free(struct crew *crew);
@@ -128,4 +133,5 @@ void crew_forget(struct crew_worker *worker, struct roster_entry *entry); /* ...
 void crew_store(struct crew_worker *worker);
 
 void crew_sent(struct crew_worker *worker);     /* something that it has not read yet */
+void crew_seen(struct crew_worker *worker);     /* it runs: it has said or read something */
 bool crew_is_stuck(struct crew_worker *worker); /* looks anew */

@@ -51,11 +51,9 @@ int roster_enter(struct roster *roster, const struct session *session) {
 
         if (session->id == 0 || session->slot >= ROSTER_MAX)
                 return -EINVAL;
-        if (session->slot >= roster->used) {
-                r = reach(roster, session->slot);
-                if (r < 0)
-                        return r;
-        }
+        r = reach(roster, session->slot);
+        if (r < 0)
+                return r;
         if (roster->slots[session->slot].id != 0)
                 return -EINVAL;
         fill(roster, session);

@@ -180,6 +180,29 @@ def await_taken(client, acknowledged=True):
     eventually(is_taken, "taking of what was sent", PATIENCE)
 
 
+class Failing:
+    """Meanwhile a call of a process fails."""
+
+    def __init__(self, pid, call, error):
+        self.pid = pid
+        self._tracer = subprocess.Popen(
+            ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:error={error}", "-p", str(pid),
+             "-o", "/dev/null"], stderr=subprocess.DEVNULL)
+        self._await_tracer(True)
+
+    def _await_tracer(self, there):
+        status = Path(f"/proc/{self.pid}/status")
+        eventually(lambda: ("TracerPid:\t0\n" not in status.read_text()) == there, "tracer")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._tracer.terminate()  # which detaches it
+        self._tracer.wait()
+        self._await_tracer(False)
+
+
 class KilledAt:
     """Kills a process as it enters a call for the nth time: what the call would do is not done."""
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Stop, options, limits and what is told: as for every service on this core, but for what is the receiver's own."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from manager import eventually, is_running
-from receiver import Receiver, await_taken, name
+from receiver import Failing, Receiver, await_taken, name
 
 
 def stop(receiver):
@@ -170,3 +171,24 @@ def test_help_names_its_own_options():
     for option in ("--sink=SINK", "--prefix", "--line-max=BYTES", "--workers=N", "--idle-timeout=TIME"):
         assert f"\n  {option} " in done.stdout
     assert "systemctl start receiver.socket. See receiverd(8)." in done.stdout
+
+
+def test_stop_while_there_is_no_sink_delivers_all_the_same(receive):
+    receiver = receive("--prefix")
+    with receiver.connect() as client:
+        client.sendall(b"line\n")
+        receiver.await_lines(1)
+        with Failing(receiver.pid, "clone", "EAGAIN"):
+            os.kill(receiver.sink(), signal.SIGKILL)
+            assert receiver.await_line("Cannot start a worker", 5)
+            client.sendall(b"another\n")
+            await_taken(client)
+            os.kill(receiver.pid, signal.SIGSTOP)  # it has no time to try again
+        pids = receiver.pids()
+        os.kill(receiver.pid, signal.SIGTERM)
+        os.kill(receiver.pid, signal.SIGCONT)
+        assert receiver.end(5) == 0
+        receiver.empty_store()
+        assert client.recv(1) == b""
+    eventually(lambda: not any(map(is_running, pids)), "end of every process", 10)
+    assert [line[1:] for line in receiver.await_lines(2)] == [(0, b"-", b"line"), (5, b"-", b"another")]

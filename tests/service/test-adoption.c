@@ -143,6 +143,26 @@ static void stopped_worker_does_not_keep_others_waiting(void **state) {
         eventually(process_state(stopped) == 0);
 }
 
+static void who_was_lost_unseen_is_told_even_if_a_roll_comes_late(void **state) {
+        int clients[2];
+
+        (void)state;
+        start(clients, COUNT(clients));
+        pid_t dying = worker_of(clients[0]), stopped = worker_of(clients[1]);
+        assert_int_equal(kill(stopped, SIGSTOP), 0);
+        eventually(process_state(stopped) == 'T');
+        echod_kill();
+        assert_int_equal(kill(dying, SIGKILL), 0);
+        expect_end(clients[0]);
+        eventually(systemd_stored("worker-") == 1);
+        echod_start("--workers=4", NULL);
+        echo(client_new(), "served before the roll is complete\n");
+        assert_int_equal(records("lost with workers that died"), 0);
+        assert_int_equal(kill(stopped, SIGCONT), 0);
+        eventually(records("1 clients lost with workers that died while no acceptor ran\n") == 1);
+        expect_status("2 clients, 3 served, 1 lost");
+}
+
 static void adopted_worker_that_is_killed_is_recorded(void **state) {
         int clients[8];
 
@@ -276,6 +296,7 @@ int main(void) {
                 CASE(worker_that_drains_is_bound_in_time),
                 CASE(sessions_that_end_during_a_stop_are_recorded),
                 CASE(stopped_worker_does_not_keep_others_waiting),
+                CASE(who_was_lost_unseen_is_told_even_if_a_roll_comes_late),
                 CASE(adopted_worker_that_is_killed_is_recorded),
                 CASE(retired_worker_that_leaves_meanwhile_is_recorded),
                 CASE(worker_of_another_version_holds_up_nobody),

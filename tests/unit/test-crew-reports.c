@@ -191,7 +191,6 @@ static void worker_that_dies_with_its_roll_untold_is_not_waited_for(void **state
         fd_close(&worker[1]);
         let_crew_hear();
         assert_int_equal(crew.calling, 0);
-        assert_int_equal(crew.stored, 0);
         assert_int_equal(crew.clients, 0);
         assert_int_equal(ledger.lost, 1);
 }
@@ -207,6 +206,42 @@ static void worker_of_another_version_is_not_waited_for(void **state) {
         assert_true(journald_receive());
         assert_string_equal(journald_field("MESSAGE_ID"), "5ed04abd0df94274ae0422d20886afcd");
         assert_non_null(crew.workers[1]); /* it serves on */
+}
+
+/* A worker that takes clients and has nothing to say: many clients fill its pair, again and again.
+ */
+static void room_in_the_pair_is_no_failure(void **state) {
+        int on;
+
+        (void)state;
+        adopt(0);
+        say_roll(0, 5, 5);
+        let_crew_hear();
+        for (int i = 0; i < 3 * CREW_FAILURES; i++) {
+                crew.workers[1]->blocked = true;
+                crew_settle(crew.workers[1]);
+                let_crew_hear();
+                assert_false(crew.workers[1]->blocked);
+        }
+        assert_true(sd_event_source_get_enabled(crew.workers[1]->reports, &on) >= 0);
+        assert_int_equal(on, SD_EVENT_ON);
+        assert_false(journald_receive());
+}
+
+static void worker_that_says_something_is_not_stuck(void **state) {
+        struct crew_worker *known;
+
+        (void)state;
+        adopt(0); /* it is sent something, and does not read it */
+        known = crew.workers[1];
+        known->unread_since -= USEC_PER_SEC;
+        assert_true(crew_is_stuck(known));
+        say_roll(0, 5, 5);
+        let_crew_hear();
+        assert_false(known->stuck);
+        assert_false(crew_is_stuck(known));
+        known->unread_since -= USEC_PER_SEC;
+        assert_true(crew_is_stuck(known)); /* it has still not read it */
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_crew, close_crew)
@@ -226,6 +261,8 @@ int main(void) {
                 CASE(worker_that_leaves_with_its_last_client_is_no_loss),
                 CASE(worker_that_dies_with_its_roll_untold_is_not_waited_for),
                 CASE(worker_of_another_version_is_not_waited_for),
+                CASE(room_in_the_pair_is_no_failure),
+                CASE(worker_that_says_something_is_not_stuck),
         };
 
         return cmocka_run_group_tests_name("crew-reports", tests, end_when_stuck, NULL);
