@@ -49,9 +49,15 @@ def await_exit(pid, seconds):
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
-    ready, _, _ = select.select([pidfd], [], [], max(0, seconds))
+    ended = _ends(pidfd, seconds)
     os.close(pidfd)
-    return bool(ready)
+    return ended
+
+
+def _ends(pidfd, seconds):
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(max(0, seconds) * 1000))
 
 
 def _high(fd):
@@ -76,7 +82,7 @@ class Manager:
         self.store = {}  # name: descriptor
         self.pid = 0
         self.began = 0.0
-        self.started = set()  # every pid that must be gone in the end
+        self.started = {}  # {pid: pidfd} of all that must be gone in the end; a number may be used again
         self.lines = []  # (when, text) of its stderr
         self.ready = self.status = None  # when READY=1 came; the text of STATUS=
         self.changed = threading.Condition()
@@ -110,7 +116,7 @@ class Manager:
                 "/bin/sh", ["sh", "-c", 'export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"', "sh",
                             *self.runner, *tracer, self.program or PROGRAM, *self.options],
                 environment, file_actions=actions)
-        self.started.add(self.pid)
+            self._note(self.pid)
         return self.pid
 
     def serve(self):
@@ -155,24 +161,19 @@ class Manager:
 
     def workers(self):
         running = [pid for pid in self.children() if is_running(pid)]
-        self.started.update(running)
+        self._note(*running)
         return running
 
     def end(self, seconds=1.0):
         """How the acceptor ended: its status, or the negative number of a signal; None: it still runs."""
-        if not await_exit(self.pid, seconds):
-            return None
-        self.started.discard(self.pid)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._reap(self.pid) if _ends(self.started[self.pid], seconds) else None
 
     def kill(self, number=signal.SIGKILL):
         """Ends the acceptor. The store stays."""
-        self.workers()
         if self.pid in self.started:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-            if await_exit(self.pid, 5):
-                self._reap(self.pid)
+            self.workers()
+            signal.pidfd_send_signal(self.started[self.pid], number)
+            self.end(5)
         while self.notify and self._hear():
             pass  # what it had said belongs to its life, not to the next one's
 
@@ -186,9 +187,10 @@ class Manager:
         """Ends everything, and returns when every process is gone."""
         self.kill()
         self.empty_store()
-        for pid in list(self.started):
-            if not await_exit(pid, 3):
-                os.kill(pid, signal.SIGKILL)
+        for pid, pidfd in list(self.started.items()):
+            if not _ends(pidfd, 3):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             self._reap(pid)
         os.close(self._ending)
         self._thread.join()
@@ -199,10 +201,33 @@ class Manager:
             if fd is not None:
                 os.close(fd)
 
+    def _note(self, *pids):
+        """Opens those that are new, closes those that are gone. The end of the acceptor is left to end()."""
+        with self.changed:
+            for pid, pidfd in list(self.started.items()):
+                try:
+                    if pid != self.pid:
+                        with contextlib.suppress(ChildProcessError):
+                            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+                    signal.pidfd_send_signal(pidfd, 0)
+                except ProcessLookupError:
+                    os.close(self.started.pop(pid))
+            for pid in pids:
+                if pid not in self.started:
+                    with contextlib.suppress(ProcessLookupError):
+                        self.started[pid] = os.pidfd_open(pid)
+
     def _reap(self, pid):
-        self.started.discard(pid)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+        """The status of one that ends, if it is our child, or the negative number of a signal."""
+        with self.changed:
+            pidfd = self.started.pop(pid)
+        try:
+            ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+            return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        except ChildProcessError:
+            return None
+        finally:
+            os.close(pidfd)
 
     def _listen(self):
         self._epoll = select.epoll()
@@ -248,7 +273,7 @@ class Manager:
         kept = _high(fd)
         self.store[name] = kept
         if name.startswith(("worker-", "sink-")):
-            self.started.add(int(name.partition("-")[2]))
+            self._note(int(name.partition("-")[2]))
         with contextlib.suppress(PermissionError):  # a memfd cannot hang up
             self._epoll.register(kept, 0)
 
