@@ -12,6 +12,7 @@ import termios
 from pathlib import Path
 from typing import NamedTuple
 
+from injection import tracer_of
 from manager import TREE, Manager, eventually, is_running
 
 LONG = os.environ.get("ECHOD_TEST_LONG") == "1"
@@ -211,7 +212,7 @@ class KilledAt:
         self._tracer = subprocess.Popen(
             ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={nth}", "-p", str(pid),
              "-o", "/dev/null"], stderr=subprocess.DEVNULL)
-        eventually(lambda: self.is_over() or "TracerPid:\t0\n" not in Path(f"/proc/{pid}/status").read_text(), "tracer")
+        eventually(lambda: self.is_over() or tracer_of(pid), "tracer")
 
     def is_over(self):
         return not is_running(self.pid)
