@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from receiver import Line, Pipe, memory, parse
+from receiver import Line, Pipe, await_taken, memory, parse
 
 MAX = 10  # --line-max of the tests that cut
 
@@ -69,6 +69,7 @@ def test_line_of_more_than_64_kib_is_cut(receive, length, mark, end):
         client.sendall(b"first\n" + sent)
         buffer = receiver.buffer_of(client)
         client.sendall(end + b"next\n" if end else b"")
+        await_taken(client)
         most = memory(buffer)
         client.shutdown(1)
         lines = receiver.await_lines(3 if end else 2)
