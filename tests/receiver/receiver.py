@@ -37,6 +37,11 @@ def parse(data):
     return [Line.parse(line) for line in data.split(b"\n")[:-1]]
 
 
+def count_distinct(lines):
+    """Those that come again, at the same place, are no more."""
+    return len({line[:2] for line in lines})
+
+
 def children(pid):
     with contextlib.suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -105,8 +110,8 @@ class Receiver(Manager):
         return parse(data[:data.rfind(b"\n") + 1])
 
     def await_lines(self, count, seconds=PATIENCE):
-        """All lines, once there are as many."""
-        eventually(lambda: len(self.received()) >= count, f"{count} lines", seconds)
+        """All lines, once there are as many different ones."""
+        eventually(lambda: count_distinct(self.received()) >= count, f"{count} lines", seconds)
         return self.received()
 
     def await_text(self, text):
@@ -245,12 +250,15 @@ class Pipe:
         return 0
 
     def read_lines(self, count, seconds=PATIENCE):
-        """Reads until so many lines have come in all."""
+        """Reads until so many different lines have come in all."""
         def come():
             while self.read():
                 pass
-            return self.newlines >= count
+            return self.newlines >= count and count_distinct(self.lines()) >= count
         eventually(come, f"{count} lines", seconds)
+        return self.lines()
+
+    def lines(self):
         return parse(bytes(self.data[:self.data.rfind(b"\n") + 1]))
 
     def close(self):

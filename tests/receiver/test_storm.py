@@ -93,11 +93,7 @@ def test_every_line_of_a_hundred_clients_arrives_though_everything_dies(receive)
     assert [talker.trouble for talker in talkers if talker.trouble] == []
     assert receiver.await_status(f"0 clients, {CLIENTS} served, 0 lost", 10)
     total = LINES // CLIENTS * CLIENTS
-
-    def is_all_there():
-        return len({line[:2] for line in receiver.received()}) >= total
-    eventually(is_all_there, "last lines", 20)
-    lines = receiver.received()
+    lines = receiver.await_lines(total)
     assert assert_complete(lines, talkers) == total
     assert kills["buffer"] > 100 and kills["sink"] > 0 and kills["SIGKILL"] + kills["SIGTERM"] > 0
     print(kills, f"{len(lines) - total} repeats")
