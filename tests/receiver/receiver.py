@@ -4,11 +4,13 @@
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import struct
 import subprocess
 import termios
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -251,12 +253,17 @@ class Pipe:
 
     def read_lines(self, count, seconds=PATIENCE):
         """Reads until so many different lines have come in all."""
-        def come():
-            while self.read():
-                pass
-            return self.newlines >= count and count_distinct(self.lines()) >= count
-        eventually(come, f"{count} lines", seconds)
+        self.read_until(lambda: self.newlines >= count and count_distinct(self.lines()) >= count,
+                        f"{count} lines", seconds)
         return self.lines()
+
+    def read_until(self, probe, what, seconds=PATIENCE, most=1 << 20):
+        """Reads until it is true, at once whenever there is something to read."""
+        deadline = time.monotonic() + seconds
+        while not probe():
+            assert time.monotonic() < deadline, f"no {what} within {seconds:.1f} s"
+            select.select([self.out], [], [], 0.005)
+            self.read(most)
 
     def lines(self):
         return parse(bytes(self.data[:self.data.rfind(b"\n") + 1]))

@@ -48,6 +48,7 @@ def test_buffer_killed_as_it_enters_a_call_loses_nothing(receive, call, nth):
             client.sendall(line + b"\n")
         dots = 0
         while not killed.is_over():  # so that there are as many calls as it takes
+            assert dots < 1000, f"{call} is not entered {nth} times"
             client.sendall(b".\n")
             dots += 1
             await_taken(client)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from manager import cpu_seconds, eventually, is_running
-from receiver import LONG, Pipe, await_taken, leave, links, memory, name, parse, reset
+from receiver import LONG, PATIENCE, Pipe, await_taken, leave, links, memory, name, parse, reset
 
 STALL_SECONDS = 60 if LONG else 2
 TROUBLE = "Cannot write lines, trying again"
@@ -26,12 +26,12 @@ def pipe():
 
 
 class Flood(threading.Thread):
-    """Sends numbered lines until it is told to stop; each call of send(2) blocks while nothing fits."""
+    """Sends numbered lines until it is told to stop; while nothing fits it waits, but not for ever."""
 
     def __init__(self, receiver, size=200):
         super().__init__(daemon=True)
         self.client = receiver.connect()
-        self.client.settimeout(None)
+        self.client.settimeout(STALL_SECONDS + 60)
         self.said = 0
         self.enough = threading.Event()
         self._line = b"x" * size
@@ -48,9 +48,13 @@ class Flood(threading.Thread):
         before = self.said
         return not self.enough.wait(seconds) and self.said == before
 
-    def leave(self):
+    def end(self):
         self.enough.set()
-        self.join()
+        self.join(PATIENCE)
+        assert not self.is_alive()
+
+    def leave(self):
+        self.end()
         leave(self.client)
         self.client.close()
 
@@ -90,8 +94,7 @@ def test_stalled_sink_slows_clients_and_loses_nothing_though_buffers_are_killed(
     assert " left: " not in receiver.text()  # they wait for longer than they may be silent
     for flood in floods:
         flood.enough.set()
-    while any(flood.is_alive() for flood in floods):
-        pipe.read()
+    pipe.read_until(lambda: not any(flood.is_alive() for flood in floods), "end of the floods")
     lines = pipe.read_lines(sum(flood.said for flood in floods))
     for flood in floods:
         flood.leave()
@@ -112,8 +115,7 @@ def test_slow_sink_serves_all_clients_of_a_buffer_alike(receive, pipe):
     receiver = receive("--prefix", "--workers=1", "--drain-timeout=1s", stdout=pipe.into)
     floods = [Flood(receiver) for _ in range(12)]
     eventually(lambda: all(flood.is_blocked() for flood in floods), "standstill", 30)
-    while pipe.newlines < 60000:
-        pipe.read(4096)
+    pipe.read_until(lambda: pipe.newlines >= 60000, "60000 lines", most=4096)
     counts = Counter(line.session for line in pipe.lines())
     assert len(counts) == len(floods)
     assert min(counts.values()) > max(counts.values()) / 4, counts
@@ -228,6 +230,5 @@ def test_stop_gives_up_a_stalled_sink_after_the_drain_timeout(receive, pipe):
     receiver.empty_store()
     eventually(lambda: not any(map(is_running, pids)), "end of all processes", 10)
     assert time.monotonic() - began >= 1
-    flood.enough.set()
     reset(flood.client)
-    flood.join()
+    flood.end()
