@@ -4,6 +4,7 @@
 import os
 import pty
 import re
+import select
 import socket
 import time
 
@@ -16,10 +17,12 @@ SERVICES = ["echo.service", "echo@4321.service", "receiver.service", "receiver@4
 UNITS = [*SERVICES, *(unit.replace(".service", ".socket") for unit in SERVICES)]
 
 
-def read_until(terminal, end):
+def read_until(terminal, end, seconds=15):
     """What appears on a terminal, up to and including end."""
-    text = b""
+    text, deadline = b"", time.monotonic() + seconds
     while not text.endswith(end):
+        ready, _, _ = select.select([terminal], [], [], max(0, deadline - time.monotonic()))
+        assert ready, f"not within {seconds} s: {end}, but {text}"
         text += os.read(terminal, 1000)
     return text
 
