@@ -44,6 +44,13 @@ def _cgroup_trees():
     return hybrid if hybrid[0].exists() else [top]
 
 
+def _children(pid):
+    try:
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except OSError:
+        return []
+
+
 class Machine:
     def __init__(self, root):
         self.name = f"echod-test-{os.getpid()}-{next(_numbers)}"
@@ -91,9 +98,9 @@ class Machine:
             helper.kill()
             helper.wait()
         if nspawn := getattr(self, "_nspawn", None):
-            with contextlib.suppress(ProcessLookupError):
-                # The leader takes its whole pid namespace with it.
-                os.kill(self.leader or nspawn.pid, signal.SIGKILL)
+            for pid in [self.leader] if self.leader else _children(nspawn.pid) or [nspawn.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)  # the leader takes its whole pid namespace with it
             nspawn.wait(30)
         for group in self._groups:
             for directory, _, _ in os.walk(group, topdown=False):
