@@ -31,9 +31,14 @@ def own_network():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
+def stop(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # timeout(1) passes on what has reached all of its group
+    raise KeyboardInterrupt  # so that fixtures are torn down
+
+
 @pytest.fixture(autouse=True)
 def orphans_come_here_and_go():
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that fixtures are torn down
+    signal.signal(signal.SIGTERM, stop)
     assert LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     yield
     while left := children(os.getpid()):

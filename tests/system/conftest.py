@@ -28,6 +28,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes minutes; for tests/run --long")
 
     def stop(*_):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # timeout(1) passes on what has reached all of its group
         raise KeyboardInterrupt  # pytest then tears the fixtures down
 
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background jobs ignore it
