@@ -154,6 +154,8 @@ class Manager:
 
     def children(self):
         """Of the running acceptor: its workers, and what it has not waited for."""
+        if self.pid not in self.started:
+            return []
         try:
             return list(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
         except OSError:
@@ -235,10 +237,11 @@ class Manager:
             self._epoll.register(fd, select.EPOLLIN)
         rest = b""
         while True:
-            for fd, _ in self._epoll.poll():
-                if fd == self._end:
-                    self._epoll.close()
-                    return
+            ready = [fd for fd, _ in self._epoll.poll()]
+            if self._end in ready and self._err not in ready:  # all has been read
+                self._epoll.close()
+                return
+            for fd in ready:
                 if fd == self._err:
                     *lines, rest = (rest + os.read(fd, 1 << 16)).split(b"\n")
                     with self.changed:
@@ -246,7 +249,7 @@ class Manager:
                         self.changed.notify_all()
                 elif self.notify and fd == self.notify.fileno():
                     self._hear()
-                else:
+                elif fd != self._end:
                     self._forget(fd)
 
     def _hear(self):

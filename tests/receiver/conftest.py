@@ -56,3 +56,5 @@ def receive(tmp_path):
         receiver.stop()
         print(receiver.text()[-5000:])  # pytest shows it if the test has failed
     eventually(lambda: not leftovers(), "end of every process")
+    for receiver in receivers:
+        assert "Sanitizer" not in receiver.text() and "runtime error:" not in receiver.text()

@@ -96,6 +96,10 @@ class Receiver(Manager):
         return [pid for pid in (self.pid, *self.store_pids("sink-"), *self.keepers(), *self.buffers())
                 if is_running(pid)]
 
+    def stop(self):
+        self._note(*self.buffers())  # they end after their workers, and what they say then is to be heard
+        super().stop()
+
     def kill_buffer_of(self, client, number=signal.SIGKILL):
         pid = self.buffer_of(client)
         os.kill(pid, number)
