@@ -10,7 +10,7 @@ from machine import eventually
 from service import CONNECTED, WORKER_LOST, call, name, records, talk, worker_of
 
 TREE = Path(__file__).resolve().parents[2]
-PAGES = {"echod": TREE / "src/echo/echod.8"}
+PAGES = {"echod": TREE / "src/echo/echod.8", "receiverd": TREE / "src/receiver/receiverd.8"}
 
 
 def roff_options(line):
