@@ -81,8 +81,8 @@ def test_status_counts_clients(echo):
     with echo.connect() as first, echo.connect() as second, echo.connect() as third:
         for client in (first, second, third):
             talk(client)
-        eventually(lambda: status(echo) == "3 clients, 5 served, 0 lost", "the status counts them", seconds=3)
-    eventually(lambda: status(echo) == "0 clients, 5 served, 0 lost", "the status counts them off", seconds=3)
+        eventually(lambda: status(echo) == "3 clients, 5 served, 0 lost", "the status counts them")
+    eventually(lambda: status(echo) == "0 clients, 5 served, 0 lost", "the status counts them off")
 
 
 def test_every_client_has_a_process_of_its_own(echo):

@@ -21,7 +21,7 @@ def test_killed_worker_takes_its_client_along_and_nobody_else(echo):
         record, = records(echo, WORKER_LOST)
         assert record["MESSAGE"].startswith(f"Worker {worker} lost")
         assert "KILL" in record["MESSAGE"].upper()
-        eventually(lambda: status(echo) == "1 clients, 2 served, 1 lost", "the status counts it", seconds=3)
+        eventually(lambda: status(echo) == "1 clients, 2 served, 1 lost", "the status counts it")
     call(echo)
 
 
