@@ -87,19 +87,6 @@ static void log_level_leaves_out_what_is_less_urgent(void **state) {
         assert_int_equal(records(""), 1);
 }
 
-static void help_names_every_option(void **state) {
-        (void)state;
-        echod_launch("--help", NULL);
-        assert_int_equal(echod_wait(), 0);
-        assert_int_equal(records("Usage: echod [OPTION]..."), 1);
-        assert_int_equal(records("--workers=N "), 1);
-        assert_int_equal(records("--drain-timeout=TIME "), 1);
-        assert_int_equal(records("--log-level=LEVEL "), 1);
-        assert_int_equal(records("--help "), 1);
-        assert_int_equal(records("--version "), 1);
-        assert_int_equal(records("echod(8)"), 1);
-}
-
 static void version_is_one_line(void **state) {
         char expected[64];
 
@@ -188,7 +175,6 @@ int main(void) {
                 CASE(bad_option_is_refused_with_its_remedy),
                 CASE(all_options_are_taken),
                 CASE(log_level_leaves_out_what_is_less_urgent),
-                CASE(help_names_every_option),
                 CASE(version_is_one_line),
                 CASE(bad_option_under_systemd_is_not_retried_at_once),
                 CASE(corrected_option_need_not_wait),
