@@ -112,7 +112,7 @@ static void client_that_takes_nothing_is_sent_off_in_time(void **state) {
         static const char line[4096] = "nobody will read this\n";
 
         (void)state;
-        echod_start("--workers=1", "--send-timeout=1s", NULL);
+        echod_start("--workers=1", "--send-timeout=5s", NULL);
         int deaf = client_small(), silent = client_new();
 
         echo(silent, "hello\n");
