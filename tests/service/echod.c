@@ -176,7 +176,7 @@ static void launch(const char *argument, va_list more) {
         assert_non_null(argv[0]);
         while (argv[n] != NULL && n < COUNT(argv) - 2)
                 argv[++n] = va_arg(more, char *);
-        systemd_read();
+        systemd_forget_status();
         echod.ended = false;
         echod.pid = fork();
         assert_true(echod.pid >= 0);

@@ -187,6 +187,11 @@ size_t systemd_heard_of(const char *beginning) {
         return heard(beginning, "");
 }
 
+void systemd_forget_status(void) {
+        systemd_read();
+        manager.status[0] = '\0';
+}
+
 const char *systemd_status(void) {
         systemd_read();
         return manager.status;

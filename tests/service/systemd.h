@@ -29,7 +29,7 @@ void systemd_pause(bool paused);
 size_t systemd_heard(const char *line);
 size_t systemd_heard_of(const char *beginning);
 
-/* The latest STATUS. */
+/* The latest STATUS of the acceptor that was started last. */
 const char *systemd_status(void);
 #define expect_status(text) eventually(strcmp(systemd_status(), text) == 0)
 
@@ -45,7 +45,9 @@ void systemd_store_holds(size_t most);
 /* Fills the queue of notifications that are not read. */
 void systemd_congest(void);
 
-/* For the harness: what to poll, reading all that has come, and the end of the play. */
+/* For the harness: what to poll, reading all that has come, before an acceptor is started, and the
+ * end of the play. */
 size_t systemd_polled(struct pollfd *polled, size_t max);
 void systemd_read(void);
+void systemd_forget_status(void);
 void systemd_end(void);
