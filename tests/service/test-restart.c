@@ -40,7 +40,7 @@ static void clients_notice_nothing_when_the_acceptor_is_killed(void **state) {
                 say(clients[i], "meanwhile, ended after\n");
                 expect(clients[i], "begun meanwhile, ended after\n");
         }
-        eventually(records("Adopted 4 workers with 20 clients\n") == 1);
+        eventually(records("Adopted 4 workers with ") == 1);
         expect_status("20 clients, 20 served, 0 lost");
         echo(client_new(), "hello\n");
         expect_status("21 clients, 21 served, 0 lost");
@@ -210,7 +210,8 @@ static void counts_go_on_over_many_restarts(void **state) {
                 echod_kill();
         }
         echod_start("--workers=4", NULL);
-        eventually(records("Adopted 8 workers with 8 clients\n") == 1);
+        eventually(records("Adopted 8 workers with ") == 1);
+        expect_status("8 clients, 8 served, 0 lost");
         for (size_t i = 0; i < COUNT(clients); i++)
                 shutdown(clients[i], SHUT_WR);
         eventually(records(" left: eof, ") == 8);
