@@ -81,6 +81,23 @@ static void sigterm_leaves_clients_to_the_store(void **state) {
         assert_int_equal(records(" left: "), 0);
 }
 
+static void sighup_ends_the_acceptor_like_a_crash(void **state) {
+        int clients[8];
+
+        (void)state;
+        start(clients, COUNT(clients));
+        echod_signal(SIGHUP);
+        assert_int_equal(echod_wait(), 1000 + SIGHUP);
+        assert_int_equal(systemd_heard("STOPPING=1"), 0);
+        for (size_t i = 0; i < COUNT(clients); i++)
+                echo(clients[i], "nothing noticed\n");
+        echod_start("--workers=4", NULL);
+        for (size_t i = 0; i < COUNT(clients); i++)
+                echo(clients[i], "nothing at all\n");
+        expect_status("8 clients, 8 served, 0 lost");
+        assert_int_equal(records(" left: "), 0);
+}
+
 static void each_session_is_recorded_once(void **state) {
         int clients[30];
 
@@ -241,6 +258,7 @@ int main(void) {
                 CASE(clients_notice_nothing_when_the_acceptor_is_killed),
                 CASE(new_clients_wait_for_the_next_acceptor),
                 CASE(sigterm_leaves_clients_to_the_store),
+                CASE(sighup_ends_the_acceptor_like_a_crash),
                 CASE(each_session_is_recorded_once),
                 CASE(adopted_worker_leaves_with_its_last_client),
                 CASE(spares_leave_with_their_acceptor),
