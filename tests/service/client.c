@@ -14,6 +14,7 @@
 
 #include "echod.h"
 #include "harness.h"
+#include "systemd.h"
 
 #define FLOOD_MAX (256 << 20)
 #define FLOOD_STILL_MSEC 300 /* taken for never; being wrong only makes a weaker case */
@@ -84,6 +85,14 @@ void clients_served(int *clients, size_t n) {
                 clients[i] = client_new();
         for (size_t i = 0; i < n; i++)
                 echo(clients[i], "hello\n");
+}
+
+void start_stored(int *clients, size_t n) {
+        systemd_play();
+        echod_start("--workers=4", NULL);
+        clients_served(clients, n);
+        eventually(systemd_stored("worker-") == (n < 4 ? n : 4));
+        eventually(systemd_stored("ledger") == 1);
 }
 
 const char *client_name(int fd, char *text) {

@@ -22,6 +22,9 @@ int client_small(void);
 /* Fills clients with n of them, and returns when each has been answered. */
 void clients_served(int *clients, size_t n);
 
+/* The same, of a program that is started with four workers; they are in systemd's store. */
+void start_stored(int *clients, size_t n);
+
 /* As the program writes it: "127.0.0.1:51234". text has room for 64. */
 const char *client_name(int fd, char *text);
 

@@ -15,14 +15,6 @@
 #include "process.h"
 #include "systemd.h"
 
-static void start(int *clients, size_t n) {
-        systemd_play();
-        echod_start("--workers=4", NULL);
-        clients_served(clients, n);
-        eventually(systemd_stored("worker-") == (n < 4 ? n : 4));
-        eventually(systemd_stored("ledger") == 1);
-}
-
 /* What `systemctl stop` does. */
 static void stop(void) {
         echod_signal(SIGTERM);
@@ -34,7 +26,7 @@ static void dropping_the_store_makes_workers_drain(void **state) {
         int clients[20];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         for (size_t i = 0; i < COUNT(clients); i++) {
                 say(clients[i], "a line\nand a tail");
                 expect(clients[i], "a line\n");
@@ -56,7 +48,7 @@ static void workers_of_all_acceptors_drain(void **state) {
         int clients[6];
 
         (void)state;
-        start(clients, 2);
+        start_stored(clients, 2);
         echod_kill();
         echod_start("--workers=4", NULL);
         clients_served(clients + 2, 2);
@@ -94,7 +86,7 @@ static void sessions_that_end_during_a_stop_are_recorded(void **state) {
         int clients[12];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         echod_signal(SIGSTOP);
         eventually(process_state(echod_pid()) == 'T');
         for (size_t i = 0; i < 4; i++) {
@@ -124,7 +116,7 @@ static void stopped_worker_does_not_keep_others_waiting(void **state) {
         int clients[4];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         pid_t stopped = worker_of(clients[0]);
         assert_int_equal(kill(stopped, SIGSTOP), 0);
         eventually(process_state(stopped) == 'T');
@@ -167,7 +159,7 @@ static void adopted_worker_that_is_killed_is_recorded(void **state) {
         int clients[8];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         pid_t victim = worker_of(clients[0]);
         echod_kill();
         echod_start("--workers=4", NULL);
@@ -186,7 +178,7 @@ static void retired_worker_that_leaves_meanwhile_is_recorded(void **state) {
         int clients[2];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         echod_kill();
         echod_start("--workers=4", NULL);
         eventually(records("Adopted 2 workers with ") == 1);

@@ -14,20 +14,11 @@
 #include "process.h"
 #include "systemd.h"
 
-/* All their workers are in the store. */
-static void start(int *clients, size_t n) {
-        systemd_play();
-        echod_start("--workers=4", NULL);
-        clients_served(clients, n);
-        eventually(systemd_stored("worker-") == (n < 4 ? n : 4));
-        eventually(systemd_stored("ledger") == 1);
-}
-
 static void clients_notice_nothing_when_the_acceptor_is_killed(void **state) {
         int clients[20];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         for (size_t i = 0; i < COUNT(clients); i++)
                 say(clients[i], "begun before, ");
         echod_kill();
@@ -50,7 +41,7 @@ static void new_clients_wait_for_the_next_acceptor(void **state) {
         int clients[1], waiting[20];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         echod_kill();
         for (size_t i = 0; i < COUNT(waiting); i++) {
                 waiting[i] = client_new();
@@ -68,7 +59,7 @@ static void sigterm_leaves_clients_to_the_store(void **state) {
         int clients[8];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         echod_signal(SIGTERM);
         assert_int_equal(echod_wait(), 0);
         assert_int_equal(systemd_heard("STOPPING=1"), 1);
@@ -85,7 +76,7 @@ static void sighup_ends_the_acceptor_like_a_crash(void **state) {
         int clients[8];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         echod_signal(SIGHUP);
         assert_int_equal(echod_wait(), 1000 + SIGHUP);
         assert_int_equal(systemd_heard("STOPPING=1"), 0);
@@ -102,7 +93,7 @@ static void each_session_is_recorded_once(void **state) {
         int clients[30];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         for (size_t i = 0; i < 10; i++)
                 shutdown(clients[i], SHUT_WR);
         eventually(records(" left: eof, 1 lines") == 10);
@@ -242,7 +233,7 @@ static void sessions_begin_where_the_last_acceptor_ended(void **state) {
         int clients[2];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         for (size_t i = 0; i < COUNT(clients); i++)
                 shutdown(clients[i], SHUT_WR);
         expect_status("0 clients, 2 served, 0 lost");
