@@ -44,6 +44,9 @@ struct load {
 /* Starts it, on the first socket that was passed. Returns when all talkers have been answered. */
 struct load *load_start(const struct load_plan *plan);
 
+/* Lets a moment pass. Returns whether it is not over; nobody may have waited in vain. */
+bool load_goes_on(struct load *load);
+
 /* Waits until the plan's visits or resets are through. */
 void load_wait(struct load *load);
 

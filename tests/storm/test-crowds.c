@@ -35,11 +35,8 @@ static struct possessions possessions(void) {
 static struct possessions settled_possessions(void) {
         struct possessions earlier, later = possessions();
 
-        do {
-                earlier = later;
-                (void)attend(-1, 0, 20);
-                later = possessions();
-        } while (later.processes != 4 || memcmp(&earlier, &later, sizeof(later)) != 0);
+        eventually((earlier = later, (void)attend(-1, 0, 20), later = possessions(),
+                    later.processes == 4 && memcmp(&earlier, &later, sizeof(later)) == 0));
         return later;
 }
 
@@ -67,14 +64,14 @@ static uint64_t served_so_far(void) {
 }
 
 /* Nobody has more when it is nearly over than after a tenth. */
-static void expect_flat(const struct load *load, uint64_t calls) {
+static void expect_flat(struct load *load, uint64_t calls) {
         struct possessions before, after;
 
-        while (load->visits + load->resets < calls / 10)
-                storm_pass(1000);
+        while (load->visits + load->resets < calls / 10 && load_goes_on(load))
+                ;
         before = possessions();
-        while (load->visits + load->resets < calls - calls / 10)
-                storm_pass(1000);
+        while (load->visits + load->resets < calls - calls / 10 && load_goes_on(load))
+                ;
         after = possessions();
         assert_in_range(after.memory, 0, before.memory + 1024);
         assert_in_range(after.processes, 1, 4);
@@ -131,11 +128,11 @@ static void memory_and_descriptors_stay_flat_over_very_many_lines(void **state) 
         (void)state;
         start();
         load = load_start(&plan);
-        while (load->lines < lines / 10)
-                storm_pass(10000);
+        while (load->lines < lines / 10 && load_goes_on(load))
+                ;
         before = possessions();
-        while (load->lines < lines)
-                storm_pass(10000);
+        while (load->lines < lines && load_goes_on(load))
+                ;
         after = possessions();
         load_end(load);
         storm_expect_well(load);
