@@ -28,7 +28,7 @@ uint64_t storm_while(uint64_t most);
 struct storm_records {
         uint64_t connected, eof, reset, lost, left; /* of clients */
         uint64_t workers, clients;                  /* lost workers, and clients with them */
-        uint64_t others;
+        uint64_t others;                            /* that no storm is to make, as of faults */
 };
 void storm_forget(void);
 const struct storm_records *storm_records(void);
@@ -39,7 +39,7 @@ struct storm_status {
 };
 struct storm_status storm_status(void);
 
-/* Nobody was refused, answered wrongly or kept waiting. */
+/* Nobody was refused, answered wrongly or kept waiting, and the program knows of no fault. */
 void storm_expect_well(const struct load *load);
 
 void storm_row(const char *what, uint64_t times, const char *format, ...)
