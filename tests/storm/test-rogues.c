@@ -89,6 +89,8 @@ static void stand(const struct rogue *rogue) {
         after = workers_memory();
         after = after > before ? after - before : 0;
         assert_in_range(after, 0, rogue->n * CLIENT_KIB + 2 * WORKER_KIB);
+        if (rogue->option != NULL) /* sends them off, and nobody else leaves meanwhile */
+                eventually(storm_records()->left == rogue->n);
         for (unsigned i = 0; i < rogue->n; i++)
                 if (fds[i] >= 0)
                         (void)close(fds[i]);
