@@ -132,6 +132,7 @@ static void whom_the_store_does_not_hold_is_drained_and_nobody_else_notices(void
         assert_int_equal(systemd_stored("worker-"), 7);
         echod_kill();
         echo(last, "nothing noticed\n");
+        assert_int_equal(records("Cannot "), 0);
         (void)setenv("ECHOD", usual, 1);
         storm_row("kill -9 while the store is full", 5, "only those beyond it ended, drained");
 }

@@ -69,6 +69,7 @@ static void stuck_workers_get_no_clients_and_are_killed(void **state) {
         echo(clients[WELL], "still there\n");
         clients_served(later, COUNT(later));
         expect_status("21 clients, 24 served, 3 lost");
+        assert_int_equal(records("Cannot "), 0);
         storm_row("workers stopped (one of them adopted) or looping", 3,
                   "killed after %lu s at the latest; nobody else noticed",
                   (now_msec() - began) / 1000);
