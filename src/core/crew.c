@@ -260,7 +260,7 @@ static int offer(struct crew_worker *worker, struct session *session, int fd) {
 int crew_hand_over(struct crew *crew, struct session *session, int fd) {
         unsigned limit = crew->options->max_clients_per_source;
         struct crew_worker *worker;
-        int r = -EAGAIN;
+        int r;
 
         if (limit > 0 && sources_count(&crew->sources, &session->peer) >= limit)
                 return -EUSERS;
@@ -268,7 +268,7 @@ int crew_hand_over(struct crew *crew, struct session *session, int fd) {
         do { /* each refusal makes one worker less to choose from */
                 worker = choose(crew);
                 if (worker == NULL)
-                        return r;
+                        return -EAGAIN;
                 r = offer(worker, session, fd);
         } while (r == -EAGAIN || is_gone(r));
         if (r < 0)

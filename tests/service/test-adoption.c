@@ -139,7 +139,7 @@ static void who_was_lost_unseen_is_told_even_if_a_roll_comes_late(void **state) 
         int clients[2];
 
         (void)state;
-        start(clients, COUNT(clients));
+        start_stored(clients, COUNT(clients));
         pid_t dying = worker_of(clients[0]), stopped = worker_of(clients[1]);
         assert_int_equal(kill(stopped, SIGSTOP), 0);
         eventually(process_state(stopped) == 'T');

@@ -38,15 +38,9 @@ uint64_t storm_while(uint64_t most) {
         return (uint64_t)rand() % (most + 1);
 }
 
-/* A client cannot be handed over, and waits, while all workers that could be had are just dying. */
 static bool is_expected(const char *text) {
-        const char *const expected[] = {"Accepting connections on ",
-                                        "Adopted ",
-                                        " held back: ",
-                                        " places are taken: ",
-                                        "A worker of another version ",
-                                        "Cannot hand a client over: Connection reset by peer",
-                                        "Cannot hand a client over: Broken pipe"};
+        const char *const expected[] = {"Accepting connections on ", "Adopted ", " held back: ",
+                                        " places are taken: ", "A worker of another version "};
         size_t i = 0;
 
         while (i < COUNT(expected) && strstr(text, expected[i]) == NULL)
