@@ -205,12 +205,13 @@ static bool serve_waiting(struct worker *worker) {
                         continue;
                 client->waiting = 0;
                 take_turn(client);
+                if (client->state == CLIENT_ENDED)
+                        continue;
                 if (client->waiting != 0) {
                         client->waiting = waited;
                         return false;
                 }
-                if (client->state != CLIENT_ENDED)
-                        client_watch(client, EPOLLIN);
+                client_watch(client, EPOLLIN);
         }
         return true;
 }

@@ -182,6 +182,18 @@ def links(pid):
     return found
 
 
+def queued(client):
+    """Bytes in the receive queue of the other end."""
+    row = _other_end(client)
+    return int(row[4].partition(":")[2], 16) if row else 0
+
+
+def switches(pid):
+    """How often it has given up the processor."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("voluntary"))
+
+
 def await_taken(client, acknowledged=True):
     """Until nothing is on its way any more, nor in the receive queue of the other end. What has been sent may still be
     on its way if the acknowledgement, which can take 40 ms, is not waited for."""

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from manager import eventually, is_running
-from receiver import Failing, Receiver, await_taken, name
+from receiver import Failing, Receiver, await_taken, name, switches
 
 
 def stop(receiver):
@@ -112,16 +112,11 @@ def test_idle_receiver_uses_no_processor(receive):
         pids = receiver.pids()
 
         def turns():  # how often each has given up the processor: an idle one sleeps on
-            return {pid: _voluntary(pid) for pid in pids}
+            return {pid: switches(pid) for pid in pids}
         before = turns()
         time.sleep(1.5)
         after = turns()
         assert sum(after[pid] - before[pid] for pid in pids) < 30
-
-
-def _voluntary(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("voluntary"))
 
 
 def test_unix_socket_is_refused_and_the_remedy_told(tmp_path):
