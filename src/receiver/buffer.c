@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "buffer.h"
 
-#include <linux/sockios.h>
+#include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -18,35 +17,54 @@
 #include "settings.h"
 #include "worker.h"
 
-/* TCP_TIME_WAIT and the states after it. <netinet/tcp.h>, which names them, has a shorter tcp_info.
- */
-#define FIN_RECEIVED 6
-
 static struct {
         uint32_t pass; /* 0: not opened yet; who waits for the feed waits for this pass or the next:
                           all get their turn */
         bool blocked;  /* somebody waits */
 } buffer;
 
-/* How much of the client's stream was dropped before: what came, less what is in the queue and less
- * the FIN, which the kernel counts as one. */
-static uint64_t stream_offset(int fd) {
+/* Bytes in the receive queue, and a FIN, even one that was read already. An empty queue may have an
+ * error instead, which is told once. */
+static unsigned queued(struct client *client) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(unsigned))];
+        } control = {0};
+        char first;
+        struct iovec part = {&first, 1};
+        struct msghdr message = {.msg_iov = &part,
+                                 .msg_iovlen = 1,
+                                 .msg_control = &control,
+                                 .msg_controllen = sizeof(control)};
+        unsigned n = 0;
+
+        if (recvmsg(client->fd, &message, MSG_PEEK | MSG_DONTWAIT) >= 0)
+                memcpy(&n, CMSG_DATA(&control.header), sizeof(n)); /* TCP_INQ alone */
+        else if (errno != EAGAIN && errno != EINTR)
+                client->session.reason = SESSION_RESET;
+        return n;
+}
+
+/* How much of the client's stream was dropped before: what came, less what is in the queue. The
+ * kernel counts the FIN among both (SIOCINQ does not, nor does it tell whether there was one). */
+static uint64_t stream_offset(struct client *client) {
         struct tcp_info info = {0};
         socklen_t length = sizeof(info);
         uint64_t before;
-        int queued = 0;
+        unsigned n;
+        int on = 1;
 
+        (void)setsockopt(client->fd, IPPROTO_TCP, TCP_INQ, &on, sizeof(on));
         do { /* until nothing has come in between; the window is full before long */
                 before = info.tcpi_bytes_received;
-                (void)ioctl(fd, SIOCINQ, &queued);
-                (void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length);
+                n = queued(client);
+                (void)getsockopt(client->fd, IPPROTO_TCP, TCP_INFO, &info, &length);
         } while (info.tcpi_bytes_received != before);
-        return info.tcpi_bytes_received - (unsigned)queued -
-               (info.tcpi_state >= FIN_RECEIVED ? 1 : 0);
+        return info.tcpi_bytes_received - n;
 }
 
 static void come(struct client *client) {
-        client->session.received = stream_offset(client->fd);
+        client->session.received = stream_offset(client);
         client->session.lines = draft_of(&client->session)->lines;
 }
 

@@ -4,10 +4,14 @@
 import contextlib
 import os
 import signal
+import socket
+import subprocess
 from pathlib import Path
 
+import pytest
+
 from manager import eventually
-from receiver import queued, switches
+from receiver import name, queued, reset, switches
 
 
 class Filler:
@@ -51,9 +55,9 @@ def sleeps_again(pid):
 def test_client_that_ends_while_others_wait_for_the_feed_does_not_end_their_wait(receive):
     receiver = receive("--prefix", "--workers=1")
     os.kill(receiver.sink(), signal.SIGSTOP)
-    with receiver.connect() as first:
+    with receiver.connect() as first, receiver.connect() as last:
         filler = Filler(receiver)
-        with receiver.connect() as last, sleeps_again(filler.buffer):
+        with sleeps_again(filler.buffer):
             last.sendall(b"last\n")
         with sleeps_again(filler.buffer):
             first.shutdown(1)
@@ -63,3 +67,60 @@ def test_client_that_ends_while_others_wait_for_the_feed_does_not_end_their_wait
     expected = filler.lines() + 1
     assert len(receiver.await_lines(expected)) == expected
     filler.client.close()
+
+
+class Journal:
+    """Where records go with their fields; journald itself is out of sight, in a mount namespace."""
+
+    def __init__(self):
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /run/systemd/journal && echo && exec cat"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._holder.stdout.readline() == b"\n"
+        self.runner = ("nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(f"/proc/{self._holder.pid}/root/run/systemd/journal/socket")
+        self._socket.settimeout(5)
+
+    def await_record(self, text):
+        """Its fields, once there is one whose message says so."""
+        while text not in (record := self._socket.recv(1 << 16).decode()):
+            pass
+        return dict(field.split("=", 1) for field in record.splitlines())
+
+    def close(self):
+        self._socket.close()
+        self._holder.communicate()
+
+
+@pytest.fixture
+def journal():
+    Path("/run/systemd/journal").mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(Journal()) as journal:
+        yield journal
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+@pytest.mark.parametrize("sent, lines", [
+    (b"", []),
+    (b"hello\n", [(0, b"-", b"hello")]),
+    (b"hello\nabc", [(0, b"-", b"hello"), (6, b"tail", b"abc")]),
+], ids=["nothing", "line", "line and part"])
+def test_stream_that_broke_before_its_buffer_came_begins_where_it_began(receive, journal, sent, lines, closed):
+    receiver = receive("--prefix", "--workers=1", runner=journal.runner, logs_to_journal=True)
+    with receiver.connect() as other:
+        buffer = receiver.buffer_of(other)
+        os.kill(buffer, signal.SIGSTOP)
+        client = receiver.connect()
+        gone = name(client)
+        client.sendall(sent)
+        eventually(lambda: queued(client) == len(sent), "arrival")
+        if closed:
+            client.shutdown(1)
+        reset(client)
+        os.kill(buffer, signal.SIGCONT)
+        record = journal.await_record(f"Client {gone} left")
+        assert record["REASON"] == ("eof" if closed else "reset")
+        assert (record["LINES"], record["BYTES_RECEIVED"]) == (str(sent.count(10)), str(len(sent)))
+        assert [line[1:] for line in receiver.await_lines(len(lines))] == lines
