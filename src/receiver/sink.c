@@ -121,8 +121,9 @@ static bool write_delivery(const struct delivery *delivery, const char *data, si
                              .tail = (delivery->flags & DELIVERY_TAIL) != 0};
         int r;
 
-        if (delivery->flags == DELIVERY_TAIL && n > settings.line_max) {
-                whole.cut_from = n;
+        if (n > settings.line_max) { /* as a tail, or for a worker with another --line-max */
+                if (whole.cut_from == 0)
+                        whole.cut_from = n;
                 whole.length = settings.line_max;
         }
         if (!(delivery->flags != 0 ? write_line(delivery, &whole) : write_lines(delivery, data, n)))

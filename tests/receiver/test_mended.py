@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from manager import eventually
-from receiver import name, queued, reset, switches
+from receiver import leave, name, queued, reset, switches
 
 
 class Filler:
@@ -124,3 +124,18 @@ def test_stream_that_broke_before_its_buffer_came_begins_where_it_began(receive,
         assert record["REASON"] == ("eof" if closed else "reset")
         assert (record["LINES"], record["BYTES_RECEIVED"]) == (str(sent.count(10)), str(len(sent)))
         assert [line[1:] for line in receiver.await_lines(len(lines))] == lines
+
+
+def test_worker_of_before_a_restart_may_have_a_larger_line_max_than_the_sink(receive):
+    receiver = receive("--prefix", "--line-max=131072")
+    with receiver.connect() as client:
+        client.sendall(b"first\n")
+        receiver.await_lines(1)
+        receiver.options = ["--sink=stdout", "--prefix", "--line-max=10"]
+        receiver.kill(signal.SIGTERM)
+        receiver.serve()
+        client.sendall(b"y" * 200000 + b"\n" + b"z" * 100000 + b"\n" + b"last")
+        leave(client)
+    assert [line[1:] for line in receiver.await_lines(4)] == [
+        (0, b"-", b"first"), (6, b"cut=200000", b"y" * 10), (200007, b"cut=100000", b"z" * 10),
+        (300008, b"tail", b"last")]
