@@ -52,7 +52,7 @@ static int watch(struct worker *worker, int operation, int fd, uint32_t events) 
 static int start(struct worker *worker) {
         CLEANUP(fd_close) int ours = -1;
         CLEANUP(fd_close) int its = -1;
-        int r = keeper.opened ? 0 : drafts_open(settings.line_max + 1); /* with a CR */
+        int r = keeper.opened ? 0 : drafts_open(settings.line_max + 2); /* with CR and newline */
         pid_t pid;
 
         keeper.opened = r == 0;

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from manager import eventually
-from receiver import leave, name, queued, reset, switches
+from receiver import await_taken, leave, name, queued, reset, switches
 
 
 class Filler:
@@ -139,3 +139,16 @@ def test_worker_of_before_a_restart_may_have_a_larger_line_max_than_the_sink(rec
     assert [line[1:] for line in receiver.await_lines(4)] == [
         (0, b"-", b"first"), (6, b"cut=200000", b"y" * 10), (200007, b"cut=100000", b"z" * 10),
         (300008, b"tail", b"last")]
+
+
+def test_tail_that_passes_uncut_is_kept_to_its_last_byte(receive):
+    """Seen only if the sink has a larger --line-max than the worker."""
+    receiver = receive("--prefix", "--line-max=10")
+    with receiver.connect() as client:
+        client.sendall(b"0123456789+!")
+        await_taken(client)
+        receiver.options = ["--sink=stdout", "--prefix", "--line-max=20"]
+        receiver.kill(signal.SIGTERM)
+        receiver.serve()
+        leave(client)
+    assert [line[1:] for line in receiver.await_lines(1)] == [(0, b"tail", b"0123456789+!")]
