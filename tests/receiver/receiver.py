@@ -228,12 +228,13 @@ class Failing:
 
 
 class KilledAt:
-    """Kills a process as it enters a call for the nth time: what the call would do is not done."""
+    """Kills a process as it enters a call for the nth time: what the call would do is not done. Another signal comes
+    when it has been done."""
 
-    def __init__(self, pid, call, nth):
+    def __init__(self, pid, call, nth, number=signal.SIGKILL):
         self.pid = pid
         self._tracer = subprocess.Popen(
-            ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={nth}", "-p", str(pid),
+            ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:signal={number.name}:when={nth}", "-p", str(pid),
              "-o", "/dev/null"], stderr=subprocess.DEVNULL)
         eventually(lambda: self.is_over() or tracer_of(pid), "tracer")
 

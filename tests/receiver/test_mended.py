@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from manager import eventually
-from receiver import await_taken, leave, name, queued, reset, switches
+from manager import eventually, is_running
+from receiver import KilledAt, await_taken, leave, name, queued, reset, switches
 
 
 class Filler:
@@ -30,7 +30,7 @@ class Filler:
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.sent += self.client.send(self.LINES[self.sent % 1000:])
-        return queued(self.client) > 0 and is_asleep(self.buffer)
+        return queued(self.client) > 0 and state(self.buffer) == "S"
 
     def lines(self):
         """How many these are, once the last one is whole."""
@@ -40,8 +40,8 @@ class Filler:
         return -(-self.sent // 1000)
 
 
-def is_asleep(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+def state(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def sleeps_again(pid):
     """Waits for that at the end: whatever has been done meanwhile has woken it."""
     before = switches(pid)
     yield
-    eventually(lambda: switches(pid) > before and is_asleep(pid), "turn of what was woken")
+    eventually(lambda: switches(pid) > before and state(pid) == "S", "turn of what was woken")
 
 
 def test_client_that_ends_while_others_wait_for_the_feed_does_not_end_their_wait(receive):
@@ -152,3 +152,28 @@ def test_tail_that_passes_uncut_is_kept_to_its_last_byte(receive):
         receiver.serve()
         leave(client)
     assert [line[1:] for line in receiver.await_lines(1)] == [(0, b"tail", b"0123456789+!")]
+
+
+def test_sink_that_always_has_more_to_write_hears_that_it_is_to_retire(receive):
+    receiver = receive("--prefix", "--workers=1")
+    sink = receiver.sink()
+    with receiver.connect() as client:
+        stopped = KilledAt(sink, "write", 1, signal.SIGSTOP)  # not while it waits, and hears
+        client.sendall(b"first\n")
+        eventually(lambda: receiver.received() and state(sink) == "t", "stop of the sink")
+        os.kill(sink, signal.SIGSTOP)  # the tracer takes its own along
+        stopped.close()
+        eventually(lambda: state(sink) == "T", "stop of the sink")
+        for number in range(60):  # a delivery each
+            client.sendall(b"%d\n" % number)
+            await_taken(client, acknowledged=False)
+        receiver.kill(signal.SIGTERM)
+        receiver.serve()  # it has called the roll
+        os.kill(receiver.pid, signal.SIGSTOP)  # no successor yet
+        os.kill(sink, signal.SIGCONT)
+        eventually(lambda: not is_running(sink), "end of the sink")
+        assert len(receiver.received()) < 61
+        os.kill(receiver.pid, signal.SIGCONT)
+        expected = [b"first", *(b"%d" % number for number in range(60))]
+        assert [line.text for line in receiver.await_lines(61)] == expected
+        leave(client)
