@@ -21,6 +21,7 @@
 #define EVENTS 64
 #define VAIN_MAX 16
 #define LOOK_PAUSE (50 * USEC_PER_MSEC)
+#define KEEPER_EXTRA (500 * USEC_PER_MSEC)
 
 static void turn(struct worker *worker, struct client *client) {
         if (client->state == CLIENT_LINGERING)
@@ -60,6 +61,8 @@ static void start_draining(struct worker *worker) {
                 return;
         worker->draining = true;
         worker->deadline = worker->now + worker->options->drain_timeout;
+        if (worker->service->turn == NULL) /* who serves them for it drains later, and tells more */
+                worker->deadline += KEEPER_EXTRA;
         worker_open_journal(worker);
         TAILQ_FOREACH (client, &worker->clients, link)
                 clients++;

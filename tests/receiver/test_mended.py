@@ -177,3 +177,13 @@ def test_sink_that_always_has_more_to_write_hears_that_it_is_to_retire(receive):
         expected = [b"first", *(b"%d" % number for number in range(60))]
         assert [line.text for line in receiver.await_lines(61)] == expected
         leave(client)
+
+
+def test_client_that_outstays_the_drain_timeout_leaves_with_its_lines_counted(receive):
+    receiver = receive("--prefix", "--drain-timeout=200ms")
+    with receiver.connect() as client:
+        client.sendall(b"line\n")
+        receiver.await_lines(1)
+        receiver.kill(signal.SIGTERM)
+        receiver.empty_store()
+        assert receiver.await_line("left: timeout, 1 lines", 5)
