@@ -28,8 +28,6 @@ void client_free(struct client *client) {
 }
 
 void client_end(struct client *client, enum session_reason reason) {
-        if (client->worker->service->end != NULL)
-                client->worker->service->end(client);
         client->session.reason = reason;
         client->session.ended = clock_usec(CLOCK_MONOTONIC);
         client->state = CLIENT_ENDED;
@@ -201,7 +199,10 @@ uint64_t client_expire(struct client *client, uint64_t now) {
                 client->active = now;
                 return now + patience;
         }
-        client_end(client, SESSION_TIMEOUT);
+        if (client->worker->service->expire != NULL)
+                client->worker->service->expire(client);
+        else
+                client_end(client, SESSION_TIMEOUT);
         return UINT64_MAX;
 }
 

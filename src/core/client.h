@@ -81,8 +81,8 @@ void client_watch(struct client *client, uint32_t events);
 void client_wait_writable(struct client *client, bool writable);
 
 /*
- * Ends it if it has been silent, or has taken nothing of what it is owed, for too long by now.
- * Returns when to look again, if it lasts; UINT64_MAX: never.
+ * Ends it, or lets its service do so, if it has been silent, or has taken nothing of what it is
+ * owed, for too long by now. Returns when to look again, if it lasts; UINT64_MAX: never.
  */
 uint64_t client_expire(struct client *client, uint64_t now);
 

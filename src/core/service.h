@@ -29,8 +29,8 @@ struct service {
         void (*turn)(struct client *client);
         /* A client has come; before its first turn. */
         void (*come)(struct client *client);
-        /* It is about to be closed, for whatever reason. */
-        void (*end)(struct client *client);
+        /* It has been silent for too long. NULL: it is closed at once. */
+        void (*expire)(struct client *client);
         /* Once as a worker starts, and after each round of events. What the service itself has
          * added to the worker's epoll set, with a NULL pointer, is looked at here. */
         void (*round)(struct worker *worker);

@@ -171,19 +171,12 @@ static size_t process(struct client *client, const char *data, size_t n, bool la
         return done;
 }
 
-/* All that came is delivered. */
-static void finish(struct client *client, bool closed) {
-        client->closed = closed;
-        client->state = CLIENT_FINISHING;
-        client_finish(client);
-}
-
 static void take_turn(struct client *client) {
         struct lines *scratch = &client->worker->scratch;
         bool draining = client->state == CLIENT_DRAINING;
         size_t most = draining && client->quota < scratch->size ? client->quota : scratch->size;
-        bool closed = client->state != CLIENT_FINISHING;
-        ssize_t n = closed ? client_peek(client, scratch->data, most) : 0;
+        bool reads = client->state != CLIENT_FINISHING;
+        ssize_t n = reads ? client_peek(client, scratch->data, most) : 0;
         bool last = n == 0 || (draining && (size_t)n == client->quota);
         size_t done;
 
@@ -192,15 +185,9 @@ static void take_turn(struct client *client) {
         done = process(client, scratch->data, (size_t)n, last);
         if (done > 0)
                 client_drop(client, done);
+        client->closed |= reads && n == 0;
         if (client->waiting == 0 && (n == 0 || (draining && client->quota == 0)))
-                finish(client, closed && n == 0);
-}
-
-/* A client that has timed out, say: the last chance for what it has begun. */
-static void end(struct client *client) {
-        client->waiting = 1; /* not to be waited for any more */
-        if (draft_is_open(draft_of(&client->session), client->session.received))
-                (void)finish_line(client, "", 0, true);
+                client_finish(client);
 }
 
 /* Nobody overtakes those who wait for the feed. */
@@ -209,6 +196,14 @@ static void turn(struct client *client) {
                 await_feed(client);
         else
                 take_turn(client);
+}
+
+/* What it has begun is its last line, which may have to wait. */
+static void expire(struct client *client) {
+        client->session.reason = SESSION_TIMEOUT;
+        client->closed = true;
+        client->state = CLIENT_FINISHING;
+        turn(client);
 }
 
 /* Gives all that wait for this pass a turn. Returns false when the feed is full again. */
@@ -269,7 +264,7 @@ _Noreturn void buffer_main(struct worker *keeper, int pair) {
         service = (struct service){.program = keeper->service->program,
                                    .turn = turn,
                                    .come = come,
-                                   .end = end,
+                                   .expire = expire,
                                    .round = play_round};
         options = *keeper->options;
         options.log_level = -1; /* its keeper writes the records */

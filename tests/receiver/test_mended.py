@@ -187,3 +187,19 @@ def test_client_that_outstays_the_drain_timeout_leaves_with_its_lines_counted(re
         receiver.kill(signal.SIGTERM)
         receiver.empty_store()
         assert receiver.await_line("left: timeout, 1 lines", 5)
+
+
+def test_client_that_times_out_while_the_feed_is_full_keeps_what_it_has_begun(receive):
+    receiver = receive("--prefix", "--workers=1", "--idle-timeout=300ms")
+    os.kill(receiver.sink(), signal.SIGSTOP)
+    with receiver.connect() as client:
+        client.sendall(b"begun")
+        filler = Filler(receiver)
+        before = switches(filler.buffer)
+        eventually(lambda: switches(filler.buffer) >= before + 4, "looks for who is silent")
+        os.kill(receiver.sink(), signal.SIGCONT)
+        assert client.recv(1) == b""
+        assert receiver.await_line("left: timeout, 0 lines", 5)
+    expected = filler.lines() + 1
+    assert [line.text for line in receiver.await_lines(expected) if line.mark == b"tail"] == [b"begun"]
+    filler.client.close()
