@@ -22,7 +22,8 @@ struct ledger {
         uint64_t lost;      /* sessions that ended with a worker's death */
         uint64_t refused;   /* clients turned away for what their source had already */
 
-        /* What the sink is writing to its file; the next one takes back half of it. */
+        /* What the sink is writing to its file; the next one takes back half of it. Elsewhere,
+         * `writing` tells that the last line may be half one. */
         uint64_t writing;    /* bytes; 0: nothing */
         uint64_t writing_at; /* the size of the file before */
         uint64_t writing_to; /* the file's inode number */

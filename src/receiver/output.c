@@ -51,7 +51,7 @@ static int mend(const struct stat *st) {
         else if (st->st_ino == ledger->writing_to && size > ledger->writing_at &&
                  size <= ledger->writing_at + ledger->writing)
                 r = take_back(ledger->writing_at);
-        if (r == 0)
+        if (r == 0 && output.to_file) /* that newline is still to be written */
                 ledger->writing = 0;
         return r;
 }
@@ -155,35 +155,48 @@ static int begin_writing(void) {
                 return -errno;
         ledger->writing_at = (uint64_t)st.st_size;
         ledger->writing_to = st.st_ino;
-        ledger->writing = output.end - output.start;
+        ledger->writing = output.end;
         return 0;
 }
 
 /* To a file all of it goes at once, or nothing: what a full disk took is taken back. */
 static int to_file(void) {
-        ssize_t n = write(output.fd, output.data, output.end);
+        int r = begin_writing();
+        ssize_t n;
 
-        if (n == (ssize_t)output.end)
-                return 0;
-        if (n > 0)
+        if (r < 0)
+                return r;
+        n = write(output.fd, output.data, output.end);
+        if (n < 0)
+                return -errno;
+        if (n < (ssize_t)output.end) {
                 (void)take_back(output.ledger->writing_at);
-        return n < 0 ? -errno : -ENOSPC;
+                return -ENOSPC;
+        }
+        output.ledger->writing = 0;
+        return 0;
 }
 
 static int to_stream(void) {
         struct pollfd room = {.fd = output.fd, .events = POLLOUT};
+        uint64_t *writing = &output.ledger->writing;
 
         while (output.start < output.end) {
                 size_t left = output.end - output.start;
+                uint64_t before = *writing;
                 ssize_t n;
 
                 if (poll(&room, 1, 0) != 1)
                         return -EAGAIN;
+                *writing = 1; /* killed in here, it may leave half a line */
                 n = write(output.fd, output.data + output.start,
                           left < PIPE_MOST ? left : PIPE_MOST);
-                if (n < 0)
+                if (n < 0) {
+                        *writing = before;
                         return -errno;
+                }
                 output.start += (size_t)n;
+                *writing = output.data[output.start - 1] != '\n';
         }
         return 0;
 }
@@ -193,12 +206,9 @@ int output_flush(void) {
 
         if (!settings.to_stdout || output.start == output.end)
                 return 0;
-        r = begin_writing();
-        if (r == 0)
-                r = output.to_file ? to_file() : to_stream();
+        r = output.to_file ? to_file() : to_stream();
         if (r < 0)
                 return r;
-        output.ledger->writing = 0;
         output.start = output.end = 0;
         return 0;
 }

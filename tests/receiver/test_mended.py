@@ -5,13 +5,14 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from manager import eventually, is_running
-from receiver import KilledAt, await_taken, leave, name, queued, reset, switches
+from receiver import KilledAt, Pipe, await_taken, leave, name, queued, reset, switches
 
 
 class Filler:
@@ -203,3 +204,53 @@ def test_client_that_times_out_while_the_feed_is_full_keeps_what_it_has_begun(re
     expected = filler.lines() + 1
     assert [line.text for line in receiver.await_lines(expected) if line.mark == b"tail"] == [b"begun"]
     filler.client.close()
+
+
+def waits_for_stdout(pid):
+    """Whether it is in poll(2) with two descriptors, the second of which is stdout."""
+    with contextlib.suppress(OSError, ValueError, struct.error):
+        _, array, count, *_ = (int(word, 0) for word in Path(f"/proc/{pid}/syscall").read_text().split())
+        with Path(f"/proc/{pid}/mem").open("rb") as memory:
+            memory.seek(array)
+            return count == 2 and struct.unpack("ihhihh", memory.read(16))[3] == 1
+    return False
+
+
+def kill_sink(receiver):
+    """Once it has a line and no room for it."""
+    sink = receiver.sink()
+    eventually(lambda: waits_for_stdout(sink), "wait of the sink")
+    os.kill(sink, signal.SIGKILL)
+    eventually(lambda: receiver.sink() != sink, "another sink")
+
+
+@pytest.fixture
+def pipe():
+    with contextlib.closing(Pipe()) as pipe:
+        yield pipe
+
+
+def test_sinks_that_are_killed_before_a_pipe_has_taken_anything_leave_nothing(receive, pipe):
+    receiver = receive(stdout=pipe.into)
+    before = b"x" * (pipe.capacity() - 1) + b"\n"
+    os.write(pipe.into, before)
+    with receiver.connect() as client:
+        client.sendall(b"line\n")
+        await_taken(client)
+        for _ in range(3):
+            kill_sink(receiver)
+        eventually(lambda: not pipe.read() and pipe.newlines == 2, "line")
+        leave(client)
+    assert bytes(pipe.data) == before + b"line\n"
+
+
+def test_half_a_line_in_a_pipe_is_closed_off_once_whoever_is_killed_before_that(receive, pipe):
+    receiver = receive("--line-max=131072", stdout=pipe.into)
+    with receiver.connect() as client:
+        client.sendall(b"y" * 100000 + b"\n")
+        eventually(lambda: pipe.held() == pipe.capacity(), "full pipe")
+        for _ in range(3):
+            kill_sink(receiver)
+        eventually(lambda: not pipe.read() and pipe.newlines == 2, "line")
+        leave(client)
+    assert bytes(pipe.data) == b"y" * pipe.capacity() + b"\n" + b"y" * 100000 + b"\n"
