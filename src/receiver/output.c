@@ -167,14 +167,10 @@ static int to_file(void) {
         if (r < 0)
                 return r;
         n = write(output.fd, output.data, output.end);
-        if (n < 0)
-                return -errno;
-        if (n < (ssize_t)output.end) {
-                (void)take_back(output.ledger->writing_at);
-                return -ENOSPC;
-        }
-        output.ledger->writing = 0;
-        return 0;
+        r = n < 0 ? -errno : n < (ssize_t)output.end ? -ENOSPC : 0;
+        if (n < 0 || r == 0 || take_back(output.ledger->writing_at) == 0)
+                output.ledger->writing = 0; /* what others write now is theirs */
+        return r;
 }
 
 static int to_stream(void) {

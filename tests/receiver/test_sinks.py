@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -232,3 +233,30 @@ def test_stop_gives_up_a_stalled_sink_after_the_drain_timeout(receive, pipe):
     assert time.monotonic() - began >= 1
     reset(flood.client)
     flood.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_what_others_write_after_a_sink_has_met_a_full_disk_is_not_taken_back(receive, small_disk):
+    (small_disk / "filler").write_bytes(bytes(240 << 10))
+    file = os.open(small_disk / "lines", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    receiver = receive("--prefix", stdout=file)
+    os.close(file)
+    receiver.path = small_disk / "lines"
+    with receiver.connect() as client:
+        client.sendall(b"x" * 50000 + b"\n")
+        assert receiver.await_line(f"{TROUBLE}: No space left on device", 5)
+        os.kill(receiver.pid, signal.SIGSTOP)  # no successor yet
+        sink = receiver.sink()
+        eventually(lambda: is_asleep(sink), "pause of the sink")
+        os.kill(sink, signal.SIGKILL)
+        (small_disk / "filler").unlink()
+        with receiver.path.open("ab") as other:
+            other.write(b"from somebody else\n")
+        os.kill(receiver.pid, signal.SIGCONT)
+        eventually(lambda: receiver.data().endswith(b"xx\n"), "line")
+        leave(client)
+    assert receiver.data().startswith(b"from somebody else\n")
+
+
+def is_asleep(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
