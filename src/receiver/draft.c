@@ -28,8 +28,10 @@ int drafts_open(size_t size) {
 
         text_size = size;
         text_stride = (size + page - 1) / page * page;
-        shared = share(sizeof(*shared));
-        texts = share(text_stride * ROSTER_MAX);
+        if (shared == NULL)
+                shared = share(sizeof(*shared));
+        if (texts == NULL)
+                texts = share(text_stride * ROSTER_MAX);
         return shared == NULL || texts == NULL ? -ENOMEM : 0;
 }
 

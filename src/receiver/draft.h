@@ -27,7 +27,8 @@ struct draft {
 };
 
 /* Makes room for every slot (session.h), and lines up to text_size; of what is longer only the
- * beginning is kept. Memory is used as it is written to. 0 or -errno. */
+ * beginning is kept. Memory is used as it is written to. 0 or -errno; then it can be tried again.
+ */
 int drafts_open(size_t text_size);
 
 /* How many deliveries there have been, by all Buffers. */

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "draft.h"
 #include "pair.h"
+#include "record.h"
 #include "roster.h"
 #include "settings.h"
 #include "worker.h"
@@ -37,7 +38,8 @@ void keeper_come(struct client *client) {
                 client_end(client, SESSION_ERROR);
                 return;
         }
-        draft_reset(&client->session);
+        if (keeper.opened) /* a new one is empty */
+                draft_reset(&client->session);
         client->waiting = 1;
         keeper.waiting = true;
 }
@@ -144,6 +146,8 @@ static bool hand_on(struct worker *worker) {
 }
 
 void keeper_round(struct worker *worker) {
+        int r;
+
         if (keeper.pid > 0) {
                 hear(worker);
                 if (waitpid(keeper.pid, NULL, WNOHANG) == keeper.pid)
@@ -151,9 +155,13 @@ void keeper_round(struct worker *worker) {
         }
         if (keeper.pid == 0 && worker->draining && TAILQ_EMPTY(&worker->clients))
                 return;
-        if (keeper.pid == 0 && (worker->now < keeper.again || start(worker) < 0)) {
-                worker_look_by(worker,
-                               worker->now < keeper.again ? keeper.again : worker->now + PAUSE);
+        if (keeper.pid == 0 && worker->now >= keeper.again && (r = start(worker)) < 0) {
+                worker_open_journal(worker);
+                record_fault("Cannot start a Buffer, trying again", r);
+                keeper.again = worker->now + PAUSE;
+        }
+        if (keeper.pid == 0) {
+                worker_look_by(worker, keeper.again);
                 return;
         }
         if (hand_on(worker) && worker->draining && !keeper.told)

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -254,3 +255,14 @@ def test_half_a_line_in_a_pipe_is_closed_off_once_whoever_is_killed_before_that(
         eventually(lambda: not pipe.read() and pipe.newlines == 2, "line")
         leave(client)
     assert bytes(pipe.data) == b"y" * pipe.capacity() + b"\n" + b"y" * 100000 + b"\n"
+
+
+def test_buffer_that_cannot_be_started_is_told_and_started_as_soon_as_it_can(receive):
+    too_few = ("prlimit", "--as=1000000000:unlimited")  # for its drafts
+    receiver = receive("--prefix", "--workers=1", runner=too_few)
+    with receiver.connect() as client:
+        client.sendall(b"line\n")
+        assert receiver.await_line("Cannot start a Buffer, trying again: Cannot allocate memory", 5)
+        resource.prlimit(receiver.worker_of(client), resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+        assert [line[1:] for line in receiver.await_lines(1)] == [(0, b"-", b"line")]
+        leave(client)

@@ -122,6 +122,14 @@ static void what_a_client_leaves_goes_back_to_the_kernel(void **state) {
         assert_int_equal(draft()->counted, 0);
 }
 
+static void drafts_that_are_open_already_stay(void **state) {
+        (void)state;
+        draft_keep(&session, 5, "kept", 4);
+        assert_int_equal(drafts_open(SIZE), 0);
+        assert_true(draft_is_open(draft(), 9));
+        assert_memory_equal(draft_text(&session), "kept", 4);
+}
+
 static int write_in_child(void *argument) {
         (void)argument;
         draft_keep(&session, 5, "from a child", 12);
@@ -219,6 +227,7 @@ int main(void) {
                 CASE(only_the_beginning_of_a_long_line_is_kept),
                 CASE(clients_have_a_draft_each),
                 CASE(what_a_client_leaves_goes_back_to_the_kernel),
+                CASE(drafts_that_are_open_already_stay),
                 CASE(what_a_buffer_has_written_outlives_it),
                 CASE(buffers_that_die_anywhere_lose_nothing),
         };
