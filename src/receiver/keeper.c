@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,14 +23,13 @@
 static struct {
         pid_t pid; /* the Buffer; 0: there is none */
         int pair;
-        int pidfd;
         bool opened;        /* the drafts */
         bool waiting;       /* a client may not have been handed on yet */
         bool told;          /* the Buffer is to drain */
         uint64_t delivered; /* when the Buffer was started */
         bool vain;          /* the last one died without having delivered anything */
         uint64_t again;     /* us; no other Buffer before */
-} keeper = {.pair = -1, .pidfd = -1};
+} keeper = {.pair = -1};
 
 void keeper_come(struct client *client) {
         if (client->session.slot >= ROSTER_MAX) {
@@ -71,9 +69,6 @@ static int start(struct worker *worker) {
                 buffer_main(worker, its);
         keeper.pid = pid;
         keeper.pair = TAKE_FD(ours);
-        keeper.pidfd = pidfd_open(pid, 0); /* without it, the pair's end will do */
-        if (keeper.pidfd >= 0)
-                (void)watch(worker, EPOLL_CTL_ADD, keeper.pidfd, EPOLLIN);
         keeper.delivered = *drafts_deliveries();
         keeper.told = false;
         return 0;
@@ -114,7 +109,6 @@ static void bury(struct worker *worker) {
         hear(worker);
         worker->progress = true;
         fd_close(&keeper.pair);
-        fd_close(&keeper.pidfd);
         keeper.pid = 0;
         keeper.again = worker->now + (in_vain && keeper.vain ? PAUSE : 0);
         keeper.vain = in_vain;

@@ -234,8 +234,8 @@ class KilledAt:
     def __init__(self, pid, call, nth, number=signal.SIGKILL):
         self.pid = pid
         self._tracer = subprocess.Popen(
-            ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:signal={number.name}:when={nth}", "-p", str(pid),
-             "-o", "/dev/null"], stderr=subprocess.DEVNULL)
+            ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:signal={number.name}:when={nth}",
+             "-p", str(pid), "-o", "/dev/null"], stderr=subprocess.DEVNULL)
         eventually(lambda: self.is_over() or tracer_of(pid), "tracer")
 
     def is_over(self):
