@@ -49,6 +49,7 @@ static void hear(void) {
                 (void)pair_send(WORKER_PAIR_FD, PAIR_ROLLED, message.sessions, message.count, -1);
                 sink.leaving = true;
         }
+        sink.leaving |= r == -EPROTO; /* a newer acceptor: its own sink is to take over */
         if (r != 0)
                 return;
         sink.stopping = true;

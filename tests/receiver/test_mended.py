@@ -266,3 +266,15 @@ def test_buffer_that_cannot_be_started_is_told_and_started_as_soon_as_it_can(rec
         resource.prlimit(receiver.worker_of(client), resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
         assert [line[1:] for line in receiver.await_lines(1)] == [(0, b"-", b"line")]
         leave(client)
+
+
+def test_sink_that_hears_an_acceptor_of_another_version_makes_way(receive):
+    receiver = receive("--prefix")
+    sink = receiver.sink()
+    with socket.socket(fileno=os.dup(receiver.store[f"sink-{sink}"])) as pair:
+        pair.send(b"\xff" * 16)
+    eventually(lambda: receiver.sink() != sink, "another sink")
+    with receiver.connect() as client:
+        client.sendall(b"line\n")
+        assert [line.text for line in receiver.await_lines(1)] == [b"line"]
+        leave(client)
