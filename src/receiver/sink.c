@@ -84,13 +84,19 @@ static bool try_again(int error) {
         return !sink.leaving;
 }
 
+static void has_succeeded(void) {
+        if (sink.pause > 0)
+                (void)journal_flush(); /* journald may not have been there to hear of it */
+        sink.pause = 0;
+}
+
 static bool write_line(const struct delivery *delivery, const struct line *line) {
         int r;
 
         while ((r = output_line(delivery, line)) < 0)
                 if (!try_again(r))
                         return false;
-        sink.pause = 0;
+        has_succeeded();
         return true;
 }
 
@@ -134,7 +140,7 @@ static bool write_delivery(const struct delivery *delivery, const char *data, si
         while ((r = output_flush()) < 0)
                 if (!try_again(r))
                         return false;
-        sink.pause = 0;
+        has_succeeded();
         return true;
 }
 

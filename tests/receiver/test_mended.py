@@ -80,8 +80,12 @@ class Journal:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._holder.stdout.readline() == b"\n"
         self.runner = ("nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt")
+        self._path = Path(f"/proc/{self._holder.pid}/root/run/systemd/journal/socket")
+        self.open()
+
+    def open(self):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(f"/proc/{self._holder.pid}/root/run/systemd/journal/socket")
+        self._socket.bind(str(self._path))
         self._socket.settimeout(5)
 
     def await_record(self, text):
@@ -89,6 +93,10 @@ class Journal:
         while text not in (record := self._socket.recv(1 << 16).decode()):
             pass
         return dict(field.split("=", 1) for field in record.splitlines())
+
+    def go_away(self):
+        self._path.unlink()
+        self._socket.close()
 
     def close(self):
         self._socket.close()
@@ -207,20 +215,20 @@ def test_client_that_times_out_while_the_feed_is_full_keeps_what_it_has_begun(re
     filler.client.close()
 
 
-def waits_for_stdout(pid):
-    """Whether it is in poll(2) with two descriptors, the second of which is stdout."""
+def waits_for(sink):
+    """What it polls besides its pair; -1: nothing. None: it does not wait."""
     with contextlib.suppress(OSError, ValueError, struct.error):
-        _, array, count, *_ = (int(word, 0) for word in Path(f"/proc/{pid}/syscall").read_text().split())
-        with Path(f"/proc/{pid}/mem").open("rb") as memory:
+        _, array, count, *_ = (int(word, 0) for word in Path(f"/proc/{sink}/syscall").read_text().split())
+        with Path(f"/proc/{sink}/mem").open("rb") as memory:
             memory.seek(array)
-            return count == 2 and struct.unpack("ihhihh", memory.read(16))[3] == 1
-    return False
+            return struct.unpack("ihhihh", memory.read(16))[3] if count == 2 else None
+    return None
 
 
 def kill_sink(receiver):
     """Once it has a line and no room for it."""
     sink = receiver.sink()
-    eventually(lambda: waits_for_stdout(sink), "wait of the sink")
+    eventually(lambda: waits_for(sink) == 1, "wait of the sink")
     os.kill(sink, signal.SIGKILL)
     eventually(lambda: receiver.sink() != sink, "another sink")
 
@@ -277,4 +285,19 @@ def test_sink_that_hears_an_acceptor_of_another_version_makes_way(receive):
     with receiver.connect() as client:
         client.sendall(b"line\n")
         assert [line.text for line in receiver.await_lines(1)] == [b"line"]
+        leave(client)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_trouble_with_the_journal_is_told_there_as_soon_as_it_is_back(receive, journal):
+    receiver = receive("--sink=journal", runner=journal.runner, logs_to_journal=True)
+    with receiver.connect() as client:
+        client.sendall(b"first\n")
+        assert journal.await_record("MESSAGE=first")
+        journal.go_away()
+        client.sendall(b"second\n")
+        eventually(lambda: waits_for(receiver.sink()) == -1, "pause of the sink")
+        journal.open()
+        assert journal.await_record("MESSAGE=second")
+        assert journal.await_record("MESSAGE=Cannot write lines, trying again")
         leave(client)
