@@ -2,6 +2,7 @@
 #include "draft.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -69,6 +70,7 @@ void draft_keep(const struct session *session, uint64_t offset, const char *data
 
         if (!draft_is_open(draft, offset)) {
                 draft->start = offset; /* first: the line before it is over */
+                atomic_signal_fence(memory_order_seq_cst);
                 draft->end = UINT64_MAX;
         }
         kept = offset - draft->start;
