@@ -195,5 +195,5 @@ int sink_run(const struct options *options, struct ledger *ledger) {
         if (!settings.to_stdout)
                 journal_await_read(output_fd(), FINISH_MSEC);
         free(message);
-        return message != NULL ? EXIT_SUCCESS : EXIT_FAILURE;
+        return message != NULL ? EXIT_SUCCESS : ENOMEM; /* as a worker's (worker.h) */
 }
