@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * How a line is written, whole: as a record to the journal (sd_journal_sendv(3)), or into a buffer
- * that goes to stdout. What a killed predecessor has half written to a file is taken back; half of
- * a line in a pipe is closed off with a newline.
+ * How a line is written, whole: as a record to the journal (in its native protocol), or into a
+ * buffer that goes to stdout. What a killed predecessor has half written to a file is taken back;
+ * half of a line in a pipe is closed off with a newline.
  */
 
 #include <stdbool.h>
