@@ -198,11 +198,11 @@ static void turn(struct client *client) {
                 take_turn(client);
 }
 
-/* What it has begun is its last line, which may have to wait. */
+/* What has come by now is still delivered, and may have to wait for that. */
 static void expire(struct client *client) {
         client->session.reason = SESSION_TIMEOUT;
         client->closed = true;
-        client->state = CLIENT_FINISHING;
+        client_drain(client);
         turn(client);
 }
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,20 @@ def test_trouble_with_the_journal_is_told_there_as_soon_as_it_is_back(receive, j
         assert journal.await_record("MESSAGE=second")
         assert journal.await_record("MESSAGE=Cannot write lines, trying again")
         leave(client)
+
+
+def test_what_comes_just_before_a_timeout_is_delivered(receive):
+    receiver = receive("--prefix", "--workers=1", "--idle-timeout=2s")
+    clients = [receiver.connect() for _ in range(80)]  # more than a Buffer hears of at once
+    for client in clients:
+        client.sendall(b"first\n")
+    receiver.await_lines(len(clients))
+    buffer = receiver.buffer_of(clients[0])
+    os.kill(buffer, signal.SIGSTOP)
+    for client in clients:
+        client.sendall(b"last\n")
+    time.sleep(2.1)  # the timeout itself is what is waited for
+    os.kill(buffer, signal.SIGCONT)
+    assert len(receiver.await_lines(2 * len(clients))) == 2 * len(clients)
+    for client in clients:
+        client.close()
