@@ -3,7 +3,6 @@
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import struct
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from manager import eventually, is_running
-from receiver import KilledAt, Pipe, await_taken, leave, name, queued, reset, switches
+from receiver import Failing, KilledAt, Pipe, await_taken, leave, name, queued, reset, switches
 
 
 class Filler:
@@ -267,12 +266,12 @@ def test_half_a_line_in_a_pipe_is_closed_off_once_whoever_is_killed_before_that(
 
 
 def test_buffer_that_cannot_be_started_is_told_and_started_as_soon_as_it_can(receive):
-    too_few = ("prlimit", "--as=1000000000:unlimited")  # for its drafts
-    receiver = receive("--prefix", "--workers=1", runner=too_few)
+    receiver = receive("--prefix")
     with receiver.connect() as client:
-        client.sendall(b"line\n")
-        assert receiver.await_line("Cannot start a Buffer, trying again: Cannot allocate memory", 5)
-        resource.prlimit(receiver.worker_of(client), resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+        with Failing(receiver.worker_of(client), "clone", "EAGAIN"):
+            receiver.kill_buffer_of(client)
+            client.sendall(b"line\n")
+            assert receiver.await_line("Cannot start a Buffer, trying again: Resource temporarily unavailable", 5)
         assert [line[1:] for line in receiver.await_lines(1)] == [(0, b"-", b"line")]
         leave(client)
 
