@@ -83,6 +83,21 @@ void worker_record_told(struct worker *worker) {
         worker_forget_told(worker);
 }
 
+/* The first n of those that have ended. */
+static void told(struct worker *worker, size_t n) {
+        for (; n > 0; n--) {
+                struct client *client = TAILQ_FIRST(&worker->ended);
+
+                TAILQ_REMOVE(&worker->ended, client, link);
+                TAILQ_INSERT_TAIL(&worker->told, client, link);
+                worker->n_told++;
+                if (worker->orphaned)
+                        forget(worker, client);
+                else if (worker->n_told > TOLD_MAX)
+                        forget(worker, TAILQ_FIRST(&worker->told));
+        }
+}
+
 void worker_report(struct worker *worker) {
         struct session batch[PAIR_BATCH];
         struct client *client;
@@ -97,17 +112,7 @@ void worker_report(struct worker *worker) {
                         batch[n++] = client->session;
                 if (!worker_say(worker, PAIR_LEFT, batch, n))
                         return;
-                for (; n > 0; n--) {
-                        client = TAILQ_FIRST(&worker->ended);
-                        TAILQ_REMOVE(&worker->ended, client, link);
-                        if (worker->orphaned) {
-                                client_free(client);
-                                continue;
-                        }
-                        TAILQ_INSERT_TAIL(&worker->told, client, link);
-                        if (++worker->n_told > TOLD_MAX)
-                                forget(worker, TAILQ_FIRST(&worker->told));
-                }
+                told(worker, n);
         }
 }
 

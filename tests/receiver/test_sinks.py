@@ -91,7 +91,7 @@ def test_stalled_sink_slows_clients_and_loses_nothing_though_buffers_are_killed(
 
     for flood in floods:
         receiver.kill_buffer_of(flood.client)
-    assert all(flood.is_blocked() for flood in floods)
+    eventually(lambda: all(flood.is_blocked() for flood in floods), "another standstill", 30)
     assert " left: " not in receiver.text()  # they wait for longer than they may be silent
     for flood in floods:
         flood.enough.set()
