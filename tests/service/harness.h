@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -26,8 +27,13 @@
 int echod_setup(void **state);
 int echod_teardown(void **state);
 
-/* Skips a case that looks at what valgrind changes of a process: name, descriptors, calls. */
-void skip_under_valgrind(void);
+/* Leaves out a case that looks at what valgrind changes of a process: name, descriptors, calls.
+ * (For meson, what cmocka 1.1 prints for skip() is a failure.) */
+#define LEAVE_OUT_UNDER_VALGRIND()                                                                 \
+        do {                                                                                       \
+                if (getenv("ECHOD_TEST_VALGRIND") != NULL) /* tests/valgrind */                    \
+                        return;                                                                    \
+        } while (0)
 
 /* In the directory that the case has for itself. */
 void path_of(const char *name, char *path, size_t size);

@@ -187,7 +187,6 @@ static void say_often(int fd) {
 static int start_one(struct trace *traces) {
         int client;
 
-        skip_under_valgrind();
         echod_start("--workers=1", NULL);
         client = client_new();
         echo(client, "the first\n");
@@ -209,6 +208,7 @@ static void line_costs_a_wait_a_receive_and_a_send(void **state) {
         static struct trace traces[2];
 
         (void)state;
+        LEAVE_OUT_UNDER_VALGRIND();
         trace_while(traces, 2, say_often, start_one(traces));
         assert_int_equal(traces[1].calls[SYS_sendto], ROUNDS);
         expect_calls("worker", &traces[1], worker);
@@ -242,6 +242,7 @@ static void connection_costs_no_more_calls_than_these(void **state) {
         int seconds = PATIENCE_MSEC / 1000;
 
         (void)state;
+        LEAVE_OUT_UNDER_VALGRIND();
         (void)start_one(traces);
         /* Who has said nothing yet is not accepted, or the line would take another wait. */
         assert_int_equal(
@@ -266,7 +267,7 @@ static void client_waits_for_no_fork(void **state) {
         unsigned i = 0;
 
         (void)state;
-        skip_under_valgrind();
+        LEAVE_OUT_UNDER_VALGRIND();
         echod_start("--workers=64", NULL);
         eventually(worker_count() == SPARES);
         process_rest(echod_pid());

@@ -33,7 +33,7 @@ static void worker_holds_its_pair_and_its_clients_only(void **state) {
         int clients[12];
 
         (void)state;
-        skip_under_valgrind();
+        LEAVE_OUT_UNDER_VALGRIND();
         systemd_play();
         echod_start("--workers=8", NULL);
         clients_served(clients, COUNT(clients));
@@ -89,7 +89,7 @@ static void every_process_is_called_echod(void **state) {
         size_t n;
 
         (void)state;
-        skip_under_valgrind();
+        LEAVE_OUT_UNDER_VALGRIND();
         echod_start("--workers=2", NULL);
         eventually(worker_count() == 2);
         n = workers(pids);
@@ -205,7 +205,7 @@ static void service_goes_on_when_descriptors_are_short(void **state) {
         int clients[20];
 
         (void)state;
-        skip_under_valgrind();
+        LEAVE_OUT_UNDER_VALGRIND();
         limit_descriptors(24);
         echod_start(NULL, NULL);
         /* 24, but for 16 that are a process's own, in each of 64 workers */
