@@ -12,7 +12,8 @@ from clients import Talker, Visit, holder, idle
 from manager import Manager, eventually
 from starts import OWN_CALLS_BEGIN
 
-STOPPING = re.compile(r'^(read\(\d+, "\\17\\0|recvmsg\(3, .* = 0$)', re.MULTILINE)  # SIGTERM, or a hang-up
+STOPPING = re.compile(  # SIGTERM, or a hang-up
+    r'^(read\(\d+, "\\17\\0|recvmsg\(3, .* = 0$|(recv|send)msg\(3, .* = -1 E(PIPE|CONNRESET) )', re.MULTILINE)
 CALL = re.compile(r"^(\w+)\(", re.MULTILINE)
 
 
