@@ -181,10 +181,11 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         (void)usec;
         acceptor->ticked = clock_usec(CLOCK_MONOTONIC);
         acceptor->tick_at = UINT64_MAX;
-        if (!acceptor->starting)
+        if (!acceptor->starting) {
                 crew_reckon(&acceptor->crew);
-        if (acceptor->status_due && !acceptor->starting)
-                tell_status(acceptor);
+                if (acceptor->status_due)
+                        tell_status(acceptor);
+        }
         crew_ensure_sink(&acceptor->crew); /* however busy we are */
         again = crew_tick(&acceptor->crew);
         again |= record_tick() || acceptor->status_due;

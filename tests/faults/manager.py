@@ -36,11 +36,16 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def is_running(pid):
+def state(pid):
+    """As in proc(5); of one that has been waited for, X."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"
+
+
+def is_running(pid):
+    return state(pid) not in "ZX"
 
 
 def await_exit(pid, seconds):

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "faults"))
 pytest.register_assert_rewrite("receiver")
 
 from manager import eventually  # noqa: E402 (after the lines above, which it needs)
-from receiver import Receiver, children  # noqa: E402
+from receiver import Pipe, Receiver, children  # noqa: E402
 
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNET = 0x40000000
@@ -40,6 +40,12 @@ def own_network():
     """Where the kernel's tables are short; without the right to that, the tests are slower."""
     if ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+@pytest.fixture
+def pipe():
+    with contextlib.closing(Pipe()) as pipe:
+        yield pipe
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from injection import tracer_of
+from cases import Fault
+from injection import Injection, tracer_of
 from manager import TREE, Manager, eventually, is_running
 
 LONG = os.environ.get("ECHOD_TEST_LONG") == "1"
@@ -204,27 +205,9 @@ def await_taken(client, acknowledged=True):
     eventually(is_taken, "taking of what was sent", PATIENCE)
 
 
-class Failing:
-    """Meanwhile a call of a process fails."""
-
-    def __init__(self, pid, call, error):
-        self.pid = pid
-        self._tracer = subprocess.Popen(
-            ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:error={error}", "-p", str(pid),
-             "-o", "/dev/null"], stderr=subprocess.DEVNULL)
-        self._await_tracer(True)
-
-    def _await_tracer(self, there):
-        status = Path(f"/proc/{self.pid}/status")
-        eventually(lambda: ("TracerPid:\t0\n" not in status.read_text()) == there, "tracer")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._tracer.terminate()  # which detaches it
-        self._tracer.wait()
-        self._await_tracer(False)
+def failing(pid, call, errno):
+    """While the with block lasts, a call of the process fails."""
+    return Injection(pid, Fault(None, "steady", call, errno, "1+", frozenset()))
 
 
 class KilledAt:

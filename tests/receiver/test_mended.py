@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from manager import eventually, is_running
-from receiver import Failing, KilledAt, Pipe, await_taken, leave, name, queued, reset, switches
+from manager import eventually, is_running, state
+from receiver import KilledAt, await_taken, failing, leave, name, queued, reset, switches
 
 
 class Filler:
@@ -40,10 +40,6 @@ class Filler:
         self.client.sendall(self.LINES[self.sent % 1000:1000] if self.sent % 1000 else b"")
         self.client.shutdown(1)
         return -(-self.sent // 1000)
-
-
-def state(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 @contextlib.contextmanager
@@ -233,12 +229,6 @@ def kill_sink(receiver):
     eventually(lambda: receiver.sink() != sink, "another sink")
 
 
-@pytest.fixture
-def pipe():
-    with contextlib.closing(Pipe()) as pipe:
-        yield pipe
-
-
 def test_sinks_that_are_killed_before_a_pipe_has_taken_anything_leave_nothing(receive, pipe):
     receiver = receive(stdout=pipe.into)
     before = b"x" * (pipe.capacity() - 1) + b"\n"
@@ -268,7 +258,7 @@ def test_half_a_line_in_a_pipe_is_closed_off_once_whoever_is_killed_before_that(
 def test_buffer_that_cannot_be_started_is_told_and_started_as_soon_as_it_can(receive):
     receiver = receive("--prefix")
     with receiver.connect() as client:
-        with Failing(receiver.worker_of(client), "clone", "EAGAIN"):
+        with failing(receiver.worker_of(client), "clone", "EAGAIN"):
             receiver.kill_buffer_of(client)
             client.sendall(b"line\n")
             assert receiver.await_line("Cannot start a Buffer, trying again: Resource temporarily unavailable", 5)

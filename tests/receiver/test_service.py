@@ -10,7 +10,7 @@ import time
 import pytest
 
 from manager import eventually, is_running
-from receiver import Failing, Receiver, await_taken, name, switches
+from receiver import Receiver, await_taken, failing, name, switches
 
 
 def stop(receiver):
@@ -173,7 +173,7 @@ def test_stop_while_there_is_no_sink_delivers_all_the_same(receive):
     with receiver.connect() as client:
         client.sendall(b"line\n")
         receiver.await_lines(1)
-        with Failing(receiver.pid, "clone", "EAGAIN"):
+        with failing(receiver.pid, "clone", "EAGAIN"):
             os.kill(receiver.sink(), signal.SIGKILL)
             assert receiver.await_line("Cannot start a worker", 5)
             client.sendall(b"another\n")

@@ -12,18 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from manager import cpu_seconds, eventually, is_running
-from receiver import LONG, PATIENCE, Pipe, await_taken, leave, links, memory, name, parse, reset
+from manager import cpu_seconds, eventually, is_running, state
+from receiver import LONG, PATIENCE, await_taken, leave, links, memory, name, parse, reset
 
 STALL_SECONDS = 60 if LONG else 2
 TROUBLE = "Cannot write lines, trying again"
-
-
-@pytest.fixture
-def pipe():
-    pipe = Pipe()
-    yield pipe
-    pipe.close()
 
 
 class Flood(threading.Thread):
@@ -187,13 +180,19 @@ def small_disk():
     holder.communicate()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_full_disk_is_told_once_and_loses_nothing_when_there_is_room_again(receive, small_disk):
-    (small_disk / "filler").write_bytes(bytes(200 << 10))
+def receive_onto(small_disk, filled, receive):
+    """A receiver that writes to this disk, of which so many KiB are taken."""
+    (small_disk / "filler").write_bytes(bytes(filled << 10))
     file = os.open(small_disk / "lines", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     receiver = receive("--prefix", stdout=file)
     os.close(file)
     receiver.path = small_disk / "lines"
+    return receiver
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_full_disk_is_told_once_and_loses_nothing_when_there_is_room_again(receive, small_disk):
+    receiver = receive_onto(small_disk, 200, receive)
     sent = [b"line %d " % i + b"x" * 150 for i in range(600)]
     with receiver.connect() as client:
         client.sendall(b"".join(line + b"\n" for line in sent))
@@ -237,17 +236,13 @@ def test_stop_gives_up_a_stalled_sink_after_the_drain_timeout(receive, pipe):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 def test_what_others_write_after_a_sink_has_met_a_full_disk_is_not_taken_back(receive, small_disk):
-    (small_disk / "filler").write_bytes(bytes(240 << 10))
-    file = os.open(small_disk / "lines", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    receiver = receive("--prefix", stdout=file)
-    os.close(file)
-    receiver.path = small_disk / "lines"
+    receiver = receive_onto(small_disk, 240, receive)
     with receiver.connect() as client:
         client.sendall(b"x" * 50000 + b"\n")
         assert receiver.await_line(f"{TROUBLE}: No space left on device", 5)
         os.kill(receiver.pid, signal.SIGSTOP)  # no successor yet
         sink = receiver.sink()
-        eventually(lambda: is_asleep(sink), "pause of the sink")
+        eventually(lambda: state(sink) == "S", "pause of the sink")
         os.kill(sink, signal.SIGKILL)
         (small_disk / "filler").unlink()
         with receiver.path.open("ab") as other:
@@ -256,7 +251,3 @@ def test_what_others_write_after_a_sink_has_met_a_full_disk_is_not_taken_back(re
         eventually(lambda: receiver.data().endswith(b"xx\n"), "line")
         leave(client)
     assert receiver.data().startswith(b"from somebody else\n")
-
-
-def is_asleep(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"

@@ -55,6 +55,17 @@ static void new_clients_wait_for_the_next_acceptor(void **state) {
         expect_status("20 clients, 21 served, 0 lost");
 }
 
+/* These notice neither the end of their acceptor nor the next one. */
+static void expect_to_go_on(const int clients[8]) {
+        for (size_t i = 0; i < 8; i++)
+                echo(clients[i], "nothing noticed\n");
+        echod_start("--workers=4", NULL);
+        for (size_t i = 0; i < 8; i++)
+                echo(clients[i], "nothing at all\n");
+        expect_status("8 clients, 8 served, 0 lost");
+        assert_int_equal(records(" left: "), 0);
+}
+
 static void sigterm_leaves_clients_to_the_store(void **state) {
         int clients[8];
 
@@ -63,13 +74,7 @@ static void sigterm_leaves_clients_to_the_store(void **state) {
         echod_signal(SIGTERM);
         assert_int_equal(echod_wait(), 0);
         assert_int_equal(systemd_heard("STOPPING=1"), 1);
-        for (size_t i = 0; i < COUNT(clients); i++)
-                echo(clients[i], "nothing noticed\n");
-        echod_start("--workers=4", NULL);
-        for (size_t i = 0; i < COUNT(clients); i++)
-                echo(clients[i], "nothing at all\n");
-        expect_status("8 clients, 8 served, 0 lost");
-        assert_int_equal(records(" left: "), 0);
+        expect_to_go_on(clients);
 }
 
 static void sighup_ends_the_acceptor_like_a_crash(void **state) {
@@ -80,13 +85,7 @@ static void sighup_ends_the_acceptor_like_a_crash(void **state) {
         echod_signal(SIGHUP);
         assert_int_equal(echod_wait(), 1000 + SIGHUP);
         assert_int_equal(systemd_heard("STOPPING=1"), 0);
-        for (size_t i = 0; i < COUNT(clients); i++)
-                echo(clients[i], "nothing noticed\n");
-        echod_start("--workers=4", NULL);
-        for (size_t i = 0; i < COUNT(clients); i++)
-                echo(clients[i], "nothing at all\n");
-        expect_status("8 clients, 8 served, 0 lost");
-        assert_int_equal(records(" left: "), 0);
+        expect_to_go_on(clients);
 }
 
 static void each_session_is_recorded_once(void **state) {
