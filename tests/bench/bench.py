@@ -26,6 +26,7 @@ MANY = {"idle": 1000}  # clients that those are asked to serve; else:
 FEW = 100
 LOG = "echod no log"
 CORE = f"echod --workers={CORES}"
+ALONE = "hand-over"
 
 # question: mode of the load generator, clients, size of a line, clients that are connected and silent
 QUESTIONS = {
@@ -109,7 +110,7 @@ def table(question, figures):
     middle = medians(figures)
     unit, more = counted(question)
     digits = 0 if unit.endswith("a second") else 1
-    others = [name for name in ("epoll", "go", "bare unit", "rsyslog", "elixir") if name in middle]
+    others = [name for name in ("epoll", ALONE, "go", "bare unit", "rsyslog", "elixir") if name in middle]
     if more and not any(row[1] for row in middle.values()):
         more = ()
     heads = [unit, "+-", *more, *(f"x {name}" for name in others)]

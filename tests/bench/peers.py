@@ -204,6 +204,8 @@ def peers(build, cores):
     echod, many = build / "src/echod", "--max-clients=19000"
     return {
         "epoll": (build / "tests/bench/epoll", [], False),
+        "hand-over": (build / "tests/bench/hand-over", ["64"], False),
+        f"hand-over {cores}": (build / "tests/bench/hand-over", [str(cores)], False),
         "echod": (echod, [many], False),
         f"echod --workers={cores}": (echod, [many, f"--workers={cores}"], False),
         "echod no log": (echod, [many, "--log-level=err"], False),
