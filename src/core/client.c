@@ -183,7 +183,6 @@ void client_wait_writable(struct client *client, bool writable) {
 
 uint64_t client_expire(struct client *client, uint64_t now) {
         uint64_t patience = client_patience(client);
-        bool owed = client->events == EPOLLOUT;
         int left;
 
         if (patience == 0 || client->state == CLIENT_LINGERING)
@@ -192,8 +191,9 @@ uint64_t client_expire(struct client *client, uint64_t now) {
                 client->active = now;
         if (now - client->active < patience)
                 return client->active + patience;
-        /* A large send buffer may take long to be writable again; that it shrinks is progress. */
-        left = owed ? unsent(client) : client->unsent;
+        /* A large send buffer may take long to be writable again, or empty: that it shrinks is
+         * progress. */
+        left = unsent(client);
         if (left != client->unsent) {
                 client->unsent = left;
                 client->active = now;

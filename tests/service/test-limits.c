@@ -108,6 +108,29 @@ static void silent_client_is_sent_off_in_time(void **state) {
         echo(talker, "still there\n");
 }
 
+/* All of it is with the kernel already, so the service has nothing more to send. */
+static void client_that_is_still_being_sent_its_echo_is_not_silent(void **state) {
+        enum { MOUTHFUL = 512 };
+        static char line[65536];
+        size_t taken = 0;
+
+        (void)state;
+        memset(line, 'x', sizeof(line));
+        line[sizeof(line) - 1] = '\n';
+        echod_start("--workers=1", "--idle-timeout=1s", NULL);
+        int slow = client_small();
+        say_bytes(slow, line, sizeof(line));
+        int silent = client_new();
+        while (!attend(silent, POLLIN, 50) && taken < sizeof(line) / 2) {
+                expect_bytes(slow, line, MOUTHFUL);
+                taken += MOUTHFUL;
+        }
+        expect_end(silent);
+        say(slow, "more\n");
+        expect_bytes(slow, line + taken, sizeof(line) - taken);
+        expect(slow, "more\n");
+}
+
 static void client_that_takes_nothing_is_sent_off_in_time(void **state) {
         static const char line[4096] = "nobody will read this\n";
 
@@ -174,6 +197,7 @@ int main(void) {
                 CASE(limit_counts_those_of_the_last_acceptor),
                 CASE(source_that_has_enough_is_turned_away),
                 CASE(silent_client_is_sent_off_in_time),
+                CASE(client_that_is_still_being_sent_its_echo_is_not_silent),
                 CASE(client_that_takes_nothing_is_sent_off_in_time),
                 CASE(stopped_worker_gets_no_more_clients),
                 CASE(workers_that_died_unseen_are_counted),
