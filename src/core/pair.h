@@ -21,7 +21,8 @@
 #include "session.h"
 
 #define PAIR_VERSION 1
-#define PAIR_BATCH 32 /* sessions in one message */
+#define PAIR_BATCH 32         /* sessions in one message */
+#define PAIR_REPORTS_MAX 2048 /* sessions on their way to the acceptor are always fewer */
 
 enum pair_type { PAIR_CLIENT = 1, PAIR_RETIRE, PAIR_ROLL, PAIR_LEFT, PAIR_PING, PAIR_ROLLED };
 
@@ -35,7 +36,8 @@ struct pair_message {
 
 /*
  * Makes a pair, non-blocking and close-on-exec. What fits into it on its way to the worker is kept
- * small: these are the clients that a stuck or dying worker takes with it untouched. 0 or -errno.
+ * small: these are the clients that a stuck or dying worker takes with it untouched. What fits into
+ * it on its way back is what a worker must remember until it is read. 0 or -errno.
  */
 int pair_open(int *acceptor_end, int *worker_end);
 

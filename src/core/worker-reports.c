@@ -10,9 +10,6 @@
 #include "record.h"
 #include "worker.h"
 
-/* More than the pair holds, so what was told before that has been read. */
-#define TOLD_MAX 16384
-
 void worker_watch_pair(struct worker *worker) {
         struct epoll_event event = {.data.ptr = &worker->pair};
 
@@ -93,7 +90,7 @@ static void told(struct worker *worker, size_t n) {
                 worker->n_told++;
                 if (worker->orphaned)
                         forget(worker, client);
-                else if (worker->n_told > TOLD_MAX)
+                else if (worker->n_told > PAIR_REPORTS_MAX) /* the first has been read then */
                         forget(worker, TAILQ_FIRST(&worker->told));
         }
 }

@@ -134,6 +134,27 @@ static void stuck_worker_swallows_few_clients(void **state) {
         assert_in_range(swallowed, 8, 32);
 }
 
+static void reports_that_are_not_read_are_few(void **state) {
+        struct session sessions[PAIR_BATCH];
+        struct pair_message message;
+
+        (void)state;
+        for (size_t i = 0; i < PAIR_BATCH; i++)
+                sessions[i] = numbered(i + 1);
+        for (size_t n = 1; n <= PAIR_BATCH; n++) {
+                size_t sent = 0, read = 0;
+                int r;
+
+                while ((r = pair_send(ends.worker, PAIR_LEFT, sessions, n, -1)) == 0)
+                        sent += n;
+                assert_int_equal(r, -EAGAIN);
+                assert_in_range(sent, 100, PAIR_REPORTS_MAX - 1);
+                while (pair_receive(ends.acceptor, &message) == 1)
+                        read += message.count;
+                assert_int_equal(read, sent);
+        }
+}
+
 static void peek_leaves_message_and_socket(void **state) {
         struct session sent = numbered(5);
         struct pair_message message;
@@ -278,6 +299,7 @@ int main(void) {
                 CASE(sender_keeps_its_copy),
                 CASE(reports_arrive_whole_and_in_order),
                 CASE(stuck_worker_swallows_few_clients),
+                CASE(reports_that_are_not_read_are_few),
                 CASE(peek_leaves_message_and_socket),
                 CASE(drop_takes_one_message_and_its_socket),
                 CASE(nothing_can_be_sent_to_the_gone),

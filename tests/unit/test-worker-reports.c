@@ -6,8 +6,6 @@
 #include "cleanup.h"
 #include "support.h"
 
-#define TOLD_MOST 16384
-
 /* The test is the acceptor, and always one report behind. */
 static void reports_that_must_have_been_read_are_forgotten(void **state) {
         static const struct service service = {.unit = "echo", .program = "echod"};
@@ -22,7 +20,7 @@ static void reports_that_must_have_been_read_are_forgotten(void **state) {
         TAILQ_INIT(&worker.told);
         assert_int_equal(pair_open(&acceptor, &worker.pair), 0);
         worker.epoll = epoll_create1(EPOLL_CLOEXEC);
-        for (session.id = 1; session.id <= 2 * TOLD_MOST; session.id++) {
+        for (session.id = 1; session.id <= UINT64_C(2) * PAIR_REPORTS_MAX; session.id++) {
                 struct client *client = client_new(&worker, &session, -1);
 
                 assert_non_null(client);
@@ -31,9 +29,9 @@ static void reports_that_must_have_been_read_are_forgotten(void **state) {
                 assert_true(TAILQ_EMPTY(&worker.ended));
                 if (session.id > 1)
                         assert_int_equal(pair_drop(acceptor), 0);
-                assert_in_range(worker.n_told, 1, TOLD_MOST);
+                assert_in_range(worker.n_told, 1, PAIR_REPORTS_MAX);
         }
-        assert_int_equal(TAILQ_LAST(&worker.told, client_list)->session.id, 2 * TOLD_MOST);
+        assert_int_equal(TAILQ_LAST(&worker.told, client_list)->session.id, 2 * PAIR_REPORTS_MAX);
         worker_forget_told(&worker);
         fd_close(&worker.pair);
         fd_close(&worker.epoll);
