@@ -61,19 +61,33 @@ static void turn_away(struct acceptor *acceptor) {
         record_turned_away(&acceptor->client.peer, acceptor->crew.options->max_clients_per_source);
 }
 
+static void keep_waiting(struct acceptor *acceptor, int fd) {
+        acceptor->waiting = fd;
+        if (acceptor->crew.keeping && !acceptor->waiting_stored)
+                acceptor->waiting_stored = notify_store(LISTENER_CLIENT_NAME, fd) == 0;
+        pause_for(acceptor, RETRY);
+}
+
+/* Returns whether nobody would find the waiting client in the store: it may be served then. */
+static bool withdraw(struct acceptor *acceptor) {
+        if (acceptor->waiting_stored)
+                acceptor->waiting_stored =
+                        notify_send("FDSTOREREMOVE=1\nFDNAME=" LISTENER_CLIENT_NAME) < 0;
+        return !acceptor->waiting_stored;
+}
+
 /* Hands the waiting client over. Returns whether none is waiting any more. */
 static bool hand_over(struct acceptor *acceptor) {
         struct crew *crew = &acceptor->crew;
         CLEANUP(fd_close) int fd = TAKE_FD(acceptor->waiting); /* on_crew_changed() looks at it */
-        int r = crew_hand_over(crew, &acceptor->client, fd);
+        int r = withdraw(acceptor) ? crew_hand_over(crew, &acceptor->client, fd) : -EAGAIN;
 
         if (r < 0 && r != -EUSERS) {
                 if (r == -EAGAIN)
                         tick_within(acceptor, SOON); /* a worker may not be stuck any more */
                 else
                         record_fault("Cannot hand a client over", r);
-                acceptor->waiting = TAKE_FD(fd);
-                pause_for(acceptor, RETRY);
+                keep_waiting(acceptor, TAKE_FD(fd));
                 return false;
         }
         if (r == -EUSERS)
@@ -292,6 +306,10 @@ int acceptor_start(struct acceptor *acceptor) {
         acceptor->tick_at = UINT64_MAX;
         acceptor->crew.changed = on_crew_changed;
         acceptor->crew.userdata = acceptor;
+        acceptor->waiting = TAKE_FD(acceptor->inherited->client);
+        acceptor->waiting_stored = acceptor->waiting >= 0;
+        if (acceptor->waiting_stored)
+                acceptor->client = listener_resume(acceptor->waiting);
         if (r >= 0)
                 r = adopt_all(acceptor);
         if (r < 0)

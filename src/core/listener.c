@@ -102,6 +102,8 @@ static int take(struct inheritance *inheritance, const struct service *service, 
                 const char *name) {
         if (strcmp(name, LEDGER_NAME) == 0)
                 inheritance->ledger = fd;
+        else if (strcmp(name, LISTENER_CLIENT_NAME) == 0)
+                inheritance->client = fd;
         else if (strcmp(name, FEED_IN) == 0)
                 inheritance->feed.in = fd;
         else if (strcmp(name, FEED_OUT) == 0)
@@ -122,7 +124,7 @@ int inheritance_take(struct inheritance *inheritance, const struct service *serv
         char advice[128], **names = NULL;
         int n = sd_listen_fds_with_names(1, &names), r = 0;
 
-        *inheritance = (struct inheritance){.ledger = -1, .feed = {-1, -1}};
+        *inheritance = (struct inheritance){.ledger = -1, .client = -1, .feed = {-1, -1}};
         if (n > 0)
                 inheritance->workers = calloc((size_t)n, sizeof(*inheritance->workers));
         if (n < 0 || (n > 0 && inheritance->workers == NULL)) {
@@ -146,6 +148,7 @@ void inheritance_free(struct inheritance *inheritance) {
         for (size_t i = 0; i < inheritance->n_listeners; i++)
                 fd_close(&inheritance->listeners[i]);
         fd_close(&inheritance->ledger);
+        fd_close(&inheritance->client);
         feed_close(&inheritance->feed);
         free(inheritance->workers);
 }
@@ -173,6 +176,10 @@ static bool is_clients_fault(int error) {
         }
 }
 
+static struct session begin(int fd, const struct sockaddr_storage *address) {
+        return (struct session){.peer = peer_of(address, fd), .since = clock_usec(CLOCK_MONOTONIC)};
+}
+
 int listener_accept(int listener, struct session *session) {
         struct sockaddr_storage address = {0};
         socklen_t length = sizeof(address);
@@ -185,9 +192,16 @@ int listener_accept(int listener, struct session *session) {
         /* Would be inherited from the listening socket, but not by those who were there before us.
          */
         (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
-        *session = (struct session){.peer = peer_of(&address, fd),
-                                    .since = clock_usec(CLOCK_MONOTONIC)};
+        *session = begin(fd, &address);
         return fd;
+}
+
+struct session listener_resume(int fd) {
+        struct sockaddr_storage address = {0};
+        socklen_t length = sizeof(address);
+
+        (void)getpeername(fd, (struct sockaddr *)&address, &length);
+        return begin(fd, &address);
 }
 
 const char *listener_format(int fd, char *text, size_t size) {

@@ -20,6 +20,9 @@
 #define LISTENER_WORKER_NAME "worker-"
 #define LISTENER_SINK_NAME "sink-"
 
+/* ... and a client that nobody could take yet under this one. */
+#define LISTENER_CLIENT_NAME "client"
+
 struct stored_worker {
         pid_t pid;
         int pair;
@@ -30,6 +33,7 @@ struct inheritance {
         int listeners[LISTENERS_MAX];
         size_t n_listeners;
         int ledger; /* -1: none */
+        int client; /* likewise */
         struct feed feed;
         struct stored_worker *workers;
         size_t n_workers, n_sinks; /* sinks are among the workers */
@@ -42,7 +46,7 @@ struct inheritance {
  */
 int inheritance_take(struct inheritance *inheritance, const struct service *service);
 
-/* Closes what nobody has taken over: the listening sockets, the ledger, the feed. */
+/* Closes what nobody has taken over: the listening sockets, the ledger, the client, the feed. */
 void inheritance_free(struct inheritance *inheritance);
 
 /*
@@ -51,6 +55,9 @@ void inheritance_free(struct inheritance *inheritance);
  * errno when we are short of something, which will not be better at once.
  */
 int listener_accept(int listener, struct session *session);
+
+/* The session of a client that was accepted before, by a predecessor. */
+struct session listener_resume(int fd);
 
 /* For the journal: "port 4040", or the path of a UNIX socket. Returns text. */
 const char *listener_format(int fd, char *text, size_t size);

@@ -2,6 +2,7 @@
 
 /* The acceptor is killed or restarted, and nobody who is connected notices. */
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +54,37 @@ static void new_clients_wait_for_the_next_acceptor(void **state) {
                 expect(waiting[i], "is anybody there?\n");
         expect_end(waiting[0]);
         expect_status("20 clients, 21 served, 0 lost");
+}
+
+/* The only worker does not read, and so nobody can take the last client. */
+static void client_that_waits_for_a_worker_outlives_the_acceptor(void **state) {
+        int clients[40];
+        size_t last = 0;
+
+        (void)state;
+        systemd_play();
+        echod_start("--workers=1", NULL);
+        clients_served(clients, 1);
+        pid_t worker = worker_of(clients[0]);
+        assert_int_equal(kill(worker, SIGSTOP), 0);
+        eventually(process_state(worker) == 'T');
+        while (systemd_stored("client") == 0) {
+                assert_true(++last < COUNT(clients));
+                clients[last] = client_new();
+                say(clients[last], "hello\n");
+                assert_false(attend(clients[last], POLLIN, 50));
+        }
+        echod_signal(SIGTERM);
+        assert_int_equal(echod_wait(), 0);
+        echod_start("--workers=1", NULL);
+        expect(clients[last], "hello\n");
+        eventually(systemd_stored("client") == 0);
+        assert_int_equal(client_records(clients[last], "connected\n"), 1);
+        assert_int_equal(kill(worker, SIGCONT), 0);
+        for (size_t i = 1; i < last; i++)
+                expect(clients[i], "hello\n");
+        for (size_t i = 0; i <= last; i++)
+                echo(clients[i], "still there\n");
 }
 
 /* These notice neither the end of their acceptor nor the next one. */
@@ -247,6 +279,7 @@ int main(void) {
         const struct CMUnitTest cases[] = {
                 CASE(clients_notice_nothing_when_the_acceptor_is_killed),
                 CASE(new_clients_wait_for_the_next_acceptor),
+                CASE(client_that_waits_for_a_worker_outlives_the_acceptor),
                 CASE(sigterm_leaves_clients_to_the_store),
                 CASE(sighup_ends_the_acceptor_like_a_crash),
                 CASE(each_session_is_recorded_once),
