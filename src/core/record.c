@@ -161,7 +161,7 @@ void record_turned_away(const struct peer *peer, unsigned limit) {
 
 void record_limit(unsigned wanted, unsigned possible) {
         journal_send(LOG_NOTICE,
-                     "Accepting at most %u clients, not %u: the descriptor limit allows no more\n"
+                     "Accepting at most %u clients, not %u: the workers can hold no more\n"
                      "MESSAGE_ID=" RECORD_LIMIT "\nCLIENTS=%u",
                      possible, wanted, possible);
 }

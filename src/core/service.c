@@ -19,6 +19,7 @@
 #include "notify.h"
 #include "options.h"
 #include "record.h"
+#include "roster.h"
 
 #define EXIT_USAGE 2
 #define OWN_FILES 16
@@ -131,14 +132,14 @@ static int run(const struct service *service, const struct options *options) {
         return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* Each worker needs a few descriptors for itself. */
+/* A worker is to have a descriptor for each of them, and some for itself, and they must fit into
+ * its roster. */
 static void limit_clients(struct options *options) {
         struct rlimit files;
-        unsigned long long possible;
+        unsigned long long possible = ROSTER_MAX;
 
-        if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == RLIM_INFINITY)
-                return;
-        possible = files.rlim_cur > OWN_FILES ? files.rlim_cur - OWN_FILES : 1;
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < ROSTER_MAX + OWN_FILES)
+                possible = files.rlim_cur > OWN_FILES ? files.rlim_cur - OWN_FILES : 1;
         possible *= options->workers;
         if (options->max_clients <= possible)
                 return;
