@@ -192,9 +192,9 @@ uint64_t client_expire(struct client *client, uint64_t now) {
         if (now - client->active < patience)
                 return client->active + patience;
         /* A large send buffer may take long to be writable again, or empty: that it shrinks is
-         * progress. */
+         * progress. Who is owed nothing at all is silent. */
         left = unsent(client);
-        if (left != client->unsent) {
+        if (left != client->unsent && (left > 0 || client->events == EPOLLOUT)) {
                 client->unsent = left;
                 client->active = now;
                 return now + patience;
@@ -203,7 +203,7 @@ uint64_t client_expire(struct client *client, uint64_t now) {
                 client->worker->service->expire(client);
         else
                 client_end(client, SESSION_TIMEOUT);
-        return UINT64_MAX;
+        return client->state == CLIENT_OPEN ? now + patience : UINT64_MAX;
 }
 
 void client_finish(struct client *client) {

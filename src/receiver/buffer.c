@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -28,8 +29,8 @@ static struct {
 static unsigned queued(struct client *client) {
         union {
                 struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(unsigned))];
-        } control = {0};
+                char space[256]; /* a socket unit may ask for more, as by Timestamping= */
+        } control;
         char first;
         struct iovec part = {&first, 1};
         struct msghdr message = {.msg_iov = &part,
@@ -38,10 +39,14 @@ static unsigned queued(struct client *client) {
                                  .msg_controllen = sizeof(control)};
         unsigned n = 0;
 
-        if (recvmsg(client->fd, &message, MSG_PEEK | MSG_DONTWAIT) >= 0)
-                memcpy(&n, CMSG_DATA(&control.header), sizeof(n)); /* TCP_INQ alone */
-        else if (errno != EAGAIN && errno != EINTR)
-                client->session.reason = SESSION_RESET;
+        if (recvmsg(client->fd, &message, MSG_PEEK | MSG_DONTWAIT) < 0) {
+                if (errno != EAGAIN && errno != EINTR)
+                        client->session.reason = SESSION_RESET;
+                return 0;
+        }
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c))
+                if (c->cmsg_level == IPPROTO_TCP && c->cmsg_type == TCP_CM_INQ)
+                        memcpy(&n, CMSG_DATA(c), sizeof(n));
         return n;
 }
 
@@ -198,12 +203,25 @@ static void turn(struct client *client) {
                 take_turn(client);
 }
 
-/* What has come by now is still delivered, and may have to wait for that. */
+/* Whoever has said something by now is not silent. What was begun goes into the feed first; while
+ * that is full, more may come. */
 static void expire(struct client *client) {
+        int unread = 0;
+
+        (void)ioctl(client->fd, FIONREAD, &unread);
+        if (unread > 0 || buffer.blocked) {
+                turn(client);
+                return;
+        }
         client->session.reason = SESSION_TIMEOUT;
         client->closed = true;
-        client_drain(client);
-        turn(client);
+        client->state = CLIENT_FINISHING;
+        take_turn(client);
+        if (client->waiting == 0)
+                return;
+        client->session.reason = SESSION_EOF;
+        client->closed = false;
+        client->state = CLIENT_OPEN;
 }
 
 /* Gives all that wait for this pass a turn. Returns false when the feed is full again. */

@@ -195,19 +195,24 @@ def test_client_that_outstays_the_drain_timeout_leaves_with_its_lines_counted(re
         assert receiver.await_line("left: timeout, 1 lines", 5)
 
 
-def test_client_that_times_out_while_the_feed_is_full_keeps_what_it_has_begun(receive):
+def test_client_that_would_time_out_while_the_feed_is_full_loses_nothing_of_what_it_says(receive):
     receiver = receive("--prefix", "--workers=1", "--idle-timeout=300ms")
     os.kill(receiver.sink(), signal.SIGSTOP)
-    with receiver.connect() as client:
+    with receiver.connect() as client, receiver.connect() as late:
         client.sendall(b"begun")
         filler = Filler(receiver)
         before = switches(filler.buffer)
         eventually(lambda: switches(filler.buffer) >= before + 4, "looks for who is silent")
+        late.sendall(b"late\n")
         os.kill(receiver.sink(), signal.SIGCONT)
-        assert client.recv(1) == b""
+        expected = filler.lines() + 2
+        for each in client, late:
+            assert each.recv(1) == b""
         assert receiver.await_line("left: timeout, 0 lines", 5)
-    expected = filler.lines() + 1
-    assert [line.text for line in receiver.await_lines(expected) if line.mark == b"tail"] == [b"begun"]
+        assert receiver.await_line("left: timeout, 1 lines", 5)
+    lines = receiver.await_lines(expected)
+    assert [line.text for line in lines if line.mark == b"tail"] == [b"begun"]
+    assert [line.text for line in lines if line.mark == b"-" and len(line.text) < 100] == [b"late"]
     filler.client.close()
 
 
@@ -306,5 +311,8 @@ def test_what_comes_just_before_a_timeout_is_delivered(receive):
     time.sleep(2.1)  # the timeout itself is what is waited for
     os.kill(buffer, signal.SIGCONT)
     assert len(receiver.await_lines(2 * len(clients))) == 2 * len(clients)
+    for client in clients:
+        client.sendall(b"more\n")  # nobody was silent
+    assert len(receiver.await_lines(3 * len(clients))) == 3 * len(clients)
     for client in clients:
         client.close()
