@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "roster.h"
 
 static struct shared {
@@ -17,10 +18,14 @@ static struct shared {
 static char *texts;
 static size_t text_size, text_stride; /* one begins a page, so that it can be given back alone */
 
+/* As a file: what has not been written to is not counted, even where the kernel overcommits nothing
+ * (MAP_NORESERVE would be ignored there, see proc(5)). */
 static void *share(size_t size) {
-        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        CLEANUP(fd_close) int fd = memfd_create("drafts", MFD_CLOEXEC);
+        void *memory = MAP_FAILED;
 
+        if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+                memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         return memory == MAP_FAILED ? NULL : memory;
 }
 
