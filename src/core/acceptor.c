@@ -16,6 +16,7 @@
 
 #define ROLL_TIMEOUT (500 * USEC_PER_MSEC) /* a stopped worker does not answer */
 #define RETRY (100 * USEC_PER_MSEC)
+#define SINK_TIMEOUT USEC_PER_SEC
 #define TICK USEC_PER_SEC
 #define SOON (50 * USEC_PER_MSEC)
 #define FAILURES_MAX 16
@@ -50,7 +51,7 @@ static void tick_within(struct acceptor *acceptor, uint64_t usec) {
 }
 
 static void replenish(struct acceptor *acceptor) {
-        if (!acceptor->starting && crew_is_short(&acceptor->crew))
+        if (!acceptor->starting && !acceptor->ending && crew_is_short(&acceptor->crew))
                 (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
 }
 
@@ -120,7 +121,7 @@ static int on_client(sd_event_source *source, int fd, uint32_t revents, void *us
 
 /* Clients are accepted once all adopted workers have told whom they serve. */
 static void resume(struct acceptor *acceptor) {
-        if (acceptor->starting || acceptor->stopping)
+        if (acceptor->starting || acceptor->stopping || acceptor->ending)
                 return;
         acceptor->full = acceptor->crew.clients >= acceptor->crew.options->max_clients;
         if (!acceptor->full && acceptor->waiting >= 0 && !hand_over(acceptor))
@@ -163,11 +164,19 @@ static void start_listening(struct acceptor *acceptor) {
         tick_within(acceptor, 0);
 }
 
+/* Leaves behind a sink that writes what workers deliver while they drain. */
+static int end(struct acceptor *acceptor) {
+        crew_ensure_sink(&acceptor->crew);
+        return sd_event_exit(acceptor->event, 0);
+}
+
 static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         struct acceptor *acceptor = userdata;
 
         (void)source;
         (void)usec;
+        if (acceptor->ending)
+                return end(acceptor);
         if (acceptor->starting)
                 start_listening(acceptor); /* without the ones that do not answer */
         else
@@ -227,7 +236,10 @@ static void on_crew_changed(void *userdata) {
         acceptor->status_due = true;
         tick_within(acceptor, TICK);
         replenish(acceptor);
-        if (acceptor->stopping && acceptor->crew.hired == 0) {
+        if (acceptor->ending) {
+                if (!crew_awaits_sink(&acceptor->crew))
+                        (void)end(acceptor);
+        } else if (acceptor->stopping && acceptor->crew.hired == 0) {
                 crew_end_feed(&acceptor->crew);
                 if (acceptor->crew.sinks == 0)
                         (void)sd_event_exit(acceptor->event, 0);
@@ -247,11 +259,16 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
         (void)source;
         (void)info;
         (void)notify_send("STOPPING=1");
-        crew_ensure_sink(&acceptor->crew);
-        if (acceptor->crew.keeping || acceptor->stopping)
-                return sd_event_exit(acceptor->event, 0);
-        acceptor->stopping = true;
         (void)listen_set(acceptor, false);
+        if (acceptor->crew.keeping && !acceptor->ending && crew_awaits_sink(&acceptor->crew)) {
+                acceptor->ending = true;
+                arm(acceptor->retry, clock_usec(CLOCK_MONOTONIC) + SINK_TIMEOUT);
+                return 0;
+        }
+        if (acceptor->crew.keeping || acceptor->stopping)
+                return end(acceptor);
+        acceptor->stopping = true;
+        crew_ensure_sink(&acceptor->crew);
         crew_stop(&acceptor->crew);
         return 0;
 }

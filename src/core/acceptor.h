@@ -33,6 +33,7 @@ struct acceptor {
         struct session client; /* the waiting one */
         unsigned failures;     /* to accept, in a row */
         bool ready;            /* systemd knows that we serve */
+        bool ending;           /* as soon as there is a sink that stays */
         bool starting, stopping, full, status_due;
 };
 

@@ -301,6 +301,15 @@ void crew_ensure_sink(struct crew *crew) {
                 (void)hire(crew, true, &sink);
 }
 
+bool crew_awaits_sink(const struct crew *crew) {
+        bool awaits = false;
+
+        for (uint32_t i = crew->options->workers; i < crew->size; i++) /* the adopted ones */
+                awaits |= crew->workers[i] != NULL && crew->workers[i]->sink &&
+                          !crew->workers[i]->own;
+        return awaits;
+}
+
 void crew_end_feed(struct crew *crew) {
         (void)shutdown(crew->feed->in, SHUT_WR);
 }

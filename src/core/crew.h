@@ -108,6 +108,9 @@ bool crew_tick(struct crew *crew);
 /* So that what workers deliver while they drain is written: starts a sink if there is none. */
 void crew_ensure_sink(struct crew *crew);
 
+/* Whether an earlier acceptor's sink has yet to leave, before which there can be no other. */
+bool crew_awaits_sink(const struct crew *crew);
+
 /* Asks every worker to drain and leave, and hires no more. */
 void crew_stop(struct crew *crew);
 

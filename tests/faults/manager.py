@@ -90,6 +90,7 @@ class Manager:
         self.started = {}  # {pid: pidfd} of all that must be gone in the end; a number may be used again
         self.lines = []  # (when, text) of its stderr
         self.ready = self.status = None  # when READY=1 came; the text of STATUS=
+        self.stopping = False
         self.changed = threading.Condition()
         self._passed_listener = _high(self.listener.fileno())
         self._err, writable = os.pipe2(os.O_CLOEXEC)
@@ -105,7 +106,7 @@ class Manager:
     def start(self, *tracer):
         """Starts the acceptor with all that is in the store, under a tracer that keeps its pid."""
         with self.changed:
-            self.ready, self.status, self.began = None, None, time.monotonic()
+            self.ready, self.status, self.stopping, self.began = None, None, False, time.monotonic()
             passed = [("socket", self._passed_listener), *self.store.items()]
             actions = [(os.POSIX_SPAWN_DUP2, fd, FIRST_PASSED + i) for i, (_, fd) in enumerate(passed)]
             actions += [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_RDWR, 0),
@@ -274,6 +275,7 @@ class Manager:
                 os.close(fd)
             self.ready = time.monotonic() if "READY" in words else self.ready
             self.status = words.get("STATUS", self.status)
+            self.stopping |= "STOPPING" in words
             self.changed.notify_all()
             return True
 

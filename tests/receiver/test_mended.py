@@ -185,6 +185,28 @@ def test_sink_that_always_has_more_to_write_hears_that_it_is_to_retire(receive):
         leave(client)
 
 
+def test_stop_while_the_last_sink_still_leaves_delivers_all_the_same(receive):
+    receiver = receive("--prefix")
+    with receiver.connect() as client:
+        client.sendall(b"line\n")
+        receiver.await_lines(1)
+        sink = receiver.sink()
+        os.kill(sink, signal.SIGSTOP)
+        client.sendall(b"another\n")
+        await_taken(client)
+        receiver.kill(signal.SIGTERM)
+        receiver.serve()  # and does not wait for long until the sink has heard that it is to leave
+        pids = receiver.pids()
+        os.kill(receiver.pid, signal.SIGTERM)
+        eventually(lambda: receiver.stopping, "STOPPING=1")
+        os.kill(sink, signal.SIGCONT)
+        assert receiver.end(5) == 0
+        receiver.empty_store()
+        assert client.recv(1) == b""
+    eventually(lambda: not any(map(is_running, pids)), "end of every process", 10)
+    assert [line.text for line in receiver.await_lines(2)] == [b"line", b"another"]
+
+
 def test_client_that_outstays_the_drain_timeout_leaves_with_its_lines_counted(receive):
     receiver = receive("--prefix", "--drain-timeout=200ms")
     with receiver.connect() as client:
