@@ -102,6 +102,11 @@ static bool hand_over(struct acceptor *acceptor) {
         return true;
 }
 
+/* It will not be better at once. */
+static bool is_shortage(int error) {
+        return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+}
+
 static int on_client(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         struct acceptor *acceptor = userdata;
         int r = listener_accept(fd, &acceptor->client);
@@ -112,7 +117,7 @@ static int on_client(sd_event_source *source, int fd, uint32_t revents, void *us
                 acceptor->failures = 0;
                 acceptor->waiting = r;
                 (void)hand_over(acceptor);
-        } else if (r != -EAGAIN || ++acceptor->failures >= FAILURES_MAX) {
+        } else if (is_shortage(r) || ++acceptor->failures >= FAILURES_MAX) {
                 record_fault("Cannot accept", r);
                 pause_for(acceptor, RETRY);
         }

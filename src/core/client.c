@@ -74,17 +74,10 @@ struct client *client_new(struct worker *worker, const struct session *session, 
 
 /* A broken connection is the client's doing; anything else is ours. */
 static enum session_reason reason_of(int error) {
-        switch (error) {
-        case ECONNRESET:
-        case EPIPE:
-        case ETIMEDOUT:
-        case EHOSTUNREACH:
-        case ENETUNREACH:
-        case ECONNABORTED:
-                return SESSION_RESET;
-        default:
-                return SESSION_ERROR;
-        }
+        bool broken = error == ECONNRESET || error == EPIPE || error == ETIMEDOUT ||
+                      error == EHOSTUNREACH || error == ENETUNREACH || error == ECONNABORTED;
+
+        return broken ? SESSION_RESET : SESSION_ERROR;
 }
 
 static bool is_transient(int error) {

@@ -40,7 +40,7 @@ struct client {
         int unsent;        /* bytes that the kernel held when its progress was last looked at */
         uint32_t waiting;  /* for what its service cannot do at once; 0: it does not */
         uint64_t active;   /* us; when it last made progress */
-        bool closed;       /* the client has closed its side */
+        bool closed;       /* the client has closed its side, or is no longer waited for */
         bool rolled;       /* told in the roll that is being called */
         struct lines *own; /* what it holds between two wakes, of malloc(3); NULL: nothing */
         struct session session;
@@ -64,9 +64,8 @@ bool client_is_read(const struct client *client);
  */
 size_t client_receive(struct client *client, void *data, size_t n);
 
-/* Reads up to n bytes, but leaves them in the receive queue; client_drop() takes the first n of
- * them out. As recv(2), but when the connection broke it has ended, for the reason in its session.
- */
+/* As recv(2) with MSG_PEEK, but a connection that broke returns 0, like one that ended: why is in
+ * its session. client_drop() takes the first n bytes out of the receive queue. */
 ssize_t client_peek(struct client *client, void *data, size_t n);
 void client_drop(struct client *client, size_t n);
 

@@ -39,7 +39,7 @@ struct crew_worker {
         unsigned failures;     /* to hear it, in a row */
         uint64_t pinged;       /* us */
         bool own;              /* our child, not adopted */
-        bool stuck;            /* that is STUCK ago */
+        bool stuck;            /* it has read nothing for long */
         bool stored;           /* the store has a copy of our end */
         bool blocked;          /* its pair is full: it does not read */
         bool retired;          /* it takes no more clients */

@@ -153,29 +153,6 @@ void inheritance_free(struct inheritance *inheritance) {
         free(inheritance->workers);
 }
 
-/* A client that went before it was accepted, and the network's own errors, which Linux passes on
- * from the new socket (accept(2)), concern that client alone. */
-static bool is_clients_fault(int error) {
-        switch (error) {
-        case EAGAIN:
-        case EINTR:
-        case ECONNABORTED:
-        case EPERM:
-        case EPROTO:
-        case ENETDOWN:
-        case ENOPROTOOPT:
-        case EHOSTDOWN:
-        case ENONET:
-        case EHOSTUNREACH:
-        case EOPNOTSUPP:
-        case ENETUNREACH:
-        case ETIMEDOUT:
-                return true;
-        default:
-                return false;
-        }
-}
-
 static struct session begin(int fd, const struct sockaddr_storage *address) {
         return (struct session){.peer = peer_of(address, fd), .since = clock_usec(CLOCK_MONOTONIC)};
 }
@@ -188,7 +165,7 @@ int listener_accept(int listener, struct session *session) {
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0)
-                return is_clients_fault(errno) ? -EAGAIN : -errno;
+                return -errno;
         /* Would be inherited from the listening socket, but not by those who were there before us.
          */
         (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));

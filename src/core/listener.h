@@ -51,8 +51,8 @@ void inheritance_free(struct inheritance *inheritance);
 
 /*
  * Accepts one client, non-blocking, with urgent data in line, and begins its session. Returns its
- * socket, which is the caller's, or -EAGAIN when there is none (any more), or another negative
- * errno when we are short of something, which will not be better at once.
+ * socket, which is the caller's, or a negative errno: -EAGAIN when there is none (any more); most
+ * others concern a client that has gone, or its network (accept(2)).
  */
 int listener_accept(int listener, struct session *session);
 

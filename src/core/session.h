@@ -22,7 +22,7 @@ enum session_reason {
 
 struct session {
         struct peer peer;
-        uint64_t id;       /* the how-manieth client of the service; 0: no session */
+        uint64_t id;       /* clients are numbered as they come; 0: no session */
         uint64_t since;    /* CLOCK_MONOTONIC, us */
         uint64_t ended;    /* likewise; 0 while it lasts */
         uint64_t lines;    /* newlines received */

@@ -40,10 +40,10 @@ struct worker {
         struct session call;        /* the one to be answered with the roll */
         bool draining;
         uint64_t deadline; /* us, CLOCK_MONOTONIC: of the drain */
+        uint64_t now;      /* likewise: when this round began */
+        uint64_t look;     /* likewise: when to look for clients that have timed out */
         bool progress;     /* this round has moved something */
         unsigned vain;     /* rounds in a row that have not */
-        uint64_t now;      /* likewise: when this round began */
-        uint64_t look;     /* when to look for clients that have timed out */
 };
 
 /* Where a child finds its pair and, if its service has one, its end of the feed. */

@@ -26,7 +26,7 @@ static struct {
         bool opened;        /* the drafts */
         bool waiting;       /* a client may not have been handed on yet */
         bool told;          /* the Buffer is to drain */
-        uint64_t delivered; /* when the Buffer was started */
+        uint64_t delivered; /* deliveries by all Buffers before the one that lives */
         bool vain;          /* the last one died without having delivered anything */
         uint64_t again;     /* us; no other Buffer before */
 } keeper = {.pair = -1};

@@ -46,12 +46,14 @@ static int mend(const struct stat *st) {
 
         if (ledger->writing == 0)
                 return 0;
-        if (!output.to_file)
+        if (!output.to_file) { /* what is being written is so until that newline is, too */
                 output.data[output.end++] = '\n';
-        else if (st->st_ino == ledger->writing_to && size > ledger->writing_at &&
-                 size <= ledger->writing_at + ledger->writing)
+                return 0;
+        }
+        if (st->st_ino == ledger->writing_to && size > ledger->writing_at &&
+            size <= ledger->writing_at + ledger->writing)
                 r = take_back(ledger->writing_at);
-        if (r == 0 && output.to_file) /* that newline is still to be written */
+        if (r == 0)
                 ledger->writing = 0;
         return r;
 }
