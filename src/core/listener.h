@@ -21,7 +21,7 @@
 #define LISTENER_SINK_NAME "sink-"
 
 /* ... and a client that nobody could take yet under this one. */
-#define LISTENER_CLIENT_NAME "client"
+#define LISTENER_CLIENT_NAME "waiting-client"
 
 struct stored_worker {
         pid_t pid;

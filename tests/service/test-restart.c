@@ -68,7 +68,7 @@ static void client_that_waits_for_a_worker_outlives_the_acceptor(void **state) {
         pid_t worker = worker_of(clients[0]);
         assert_int_equal(kill(worker, SIGSTOP), 0);
         eventually(process_state(worker) == 'T');
-        while (systemd_stored("client") == 0) {
+        while (systemd_stored("waiting-client") == 0) {
                 assert_true(++last < COUNT(clients));
                 clients[last] = client_new();
                 say(clients[last], "hello\n");
@@ -78,7 +78,7 @@ static void client_that_waits_for_a_worker_outlives_the_acceptor(void **state) {
         assert_int_equal(echod_wait(), 0);
         echod_start("--workers=1", NULL);
         expect(clients[last], "hello\n");
-        eventually(systemd_stored("client") == 0);
+        eventually(systemd_stored("waiting-client") == 0);
         assert_int_equal(client_records(clients[last], "connected\n"), 1);
         assert_int_equal(kill(worker, SIGCONT), 0);
         for (size_t i = 1; i < last; i++)
