@@ -187,7 +187,7 @@ static bool lacks_sink(const struct crew *crew) {
 /* How many workers of our own there may be: each must fit into the store. */
 static uint32_t places(const struct crew *crew) {
         uint32_t others =
-                crew->service->sink != NULL ? 4 : 2; /* ledger, client; both ends of the feed */
+                crew->service->sink != NULL ? 3 : 1; /* the ledger; both ends of the feed */
         uint32_t room;
 
         others += lacks_sink(crew);

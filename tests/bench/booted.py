@@ -26,7 +26,7 @@ BARE = {
     "bare.socket": f"[Socket]\nListenStream={BARE_PORT}\nBacklog=4096\nNoDelay=yes\nTriggerLimitIntervalSec=0\n",
     "bare.service": "[Unit]\nStartLimitIntervalSec=0\n"
                     "[Service]\nType=notify\nNotifyAccess=main\nExecStart=/usr/sbin/echod\nKillMode=process\n"
-                    "FileDescriptorStoreMax=4608\nLimitNOFILE=65536\nLogRateLimitIntervalSec=1us\n",
+                    "FileDescriptorStoreMax=4609\nLimitNOFILE=65536\nLogRateLimitIntervalSec=1us\n",
 }
 PORTS = {"echo.service": 4040, "bare unit": BARE_PORT}
 UNITS = {"echo.service": "echo", "bare unit": "bare"}
