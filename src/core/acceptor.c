@@ -62,14 +62,8 @@ static void turn_away(struct acceptor *acceptor) {
         record_turned_away(&acceptor->client.peer, acceptor->crew.options->max_clients_per_source);
 }
 
-static void keep_waiting(struct acceptor *acceptor, int fd) {
-        acceptor->waiting = fd;
-        if (acceptor->crew.keeping && !acceptor->waiting_stored)
-                acceptor->waiting_stored = notify_store(LISTENER_CLIENT_NAME, fd) == 0;
-        pause_for(acceptor, RETRY);
-}
-
-/* Returns whether nobody would find the waiting client in the store: it may be served then. */
+/* A client that our predecessor left there would be served twice, if somebody found it again.
+ * Returns whether nobody can. */
 static bool withdraw(struct acceptor *acceptor) {
         if (acceptor->waiting_stored)
                 acceptor->waiting_stored =
@@ -88,7 +82,8 @@ static bool hand_over(struct acceptor *acceptor) {
                         tick_within(acceptor, SOON); /* a worker may not be stuck any more */
                 else
                         record_fault("Cannot hand a client over", r);
-                keep_waiting(acceptor, TAKE_FD(fd));
+                acceptor->waiting = TAKE_FD(fd);
+                pause_for(acceptor, RETRY);
                 return false;
         }
         if (r == -EUSERS)
@@ -169,8 +164,12 @@ static void start_listening(struct acceptor *acceptor) {
         tick_within(acceptor, 0);
 }
 
-/* Leaves behind a sink that writes what workers deliver while they drain. */
+/* Leaves behind the client that no worker could take yet, for the next acceptor, and a sink that
+ * writes what workers deliver while they drain. */
 static int end(struct acceptor *acceptor) {
+        if (acceptor->waiting >= 0 && acceptor->crew.keeping && !acceptor->waiting_stored)
+                acceptor->waiting_stored =
+                        notify_store(LISTENER_CLIENT_NAME, acceptor->waiting) == 0;
         crew_ensure_sink(&acceptor->crew);
         return sd_event_exit(acceptor->event, 0);
 }
@@ -193,7 +192,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 static int on_replenish(sd_event_source *source, void *userdata) {
         struct acceptor *acceptor = userdata;
 
-        if (!crew_is_short(&acceptor->crew))
+        if (acceptor->ending || !crew_is_short(&acceptor->crew))
                 return 0;
         if (crew_hire(&acceptor->crew))
                 return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);

@@ -29,7 +29,7 @@ struct acceptor {
         uint64_t ticked;       /* us; when the tick last came */
         uint64_t tick_at;      /* us; when it comes next; UINT64_MAX: not at all */
         int waiting;           /* a client that no worker could take yet, or -1 */
-        bool waiting_stored;   /* ... and whom the next acceptor would find in the store */
+        bool waiting_stored;   /* ... and is in the store, where the next acceptor finds it */
         struct session client; /* the waiting one */
         unsigned failures;     /* to accept, in a row */
         bool ready;            /* systemd knows that we serve */

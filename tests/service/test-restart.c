@@ -68,7 +68,9 @@ static void client_that_waits_for_a_worker_outlives_the_acceptor(void **state) {
         pid_t worker = worker_of(clients[0]);
         assert_int_equal(kill(worker, SIGSTOP), 0);
         eventually(process_state(worker) == 'T');
-        while (systemd_stored("waiting-client") == 0) {
+        process_rest(echod_pid());
+        size_t held = process_descriptors(echod_pid());
+        while (process_descriptors(echod_pid()) == held) {
                 assert_true(++last < COUNT(clients));
                 clients[last] = client_new();
                 say(clients[last], "hello\n");
@@ -76,6 +78,7 @@ static void client_that_waits_for_a_worker_outlives_the_acceptor(void **state) {
         }
         echod_signal(SIGTERM);
         assert_int_equal(echod_wait(), 0);
+        eventually(systemd_stored("waiting-client") == 1);
         echod_start("--workers=1", NULL);
         expect(clients[last], "hello\n");
         eventually(systemd_stored("waiting-client") == 0);
