@@ -176,7 +176,7 @@ void client_wait_writable(struct client *client, bool writable) {
 
 uint64_t client_expire(struct client *client, uint64_t now) {
         uint64_t patience = client_patience(client);
-        int left;
+        int left, unread = 0;
 
         if (patience == 0 || client->state == CLIENT_LINGERING)
                 return UINT64_MAX;
@@ -185,13 +185,15 @@ uint64_t client_expire(struct client *client, uint64_t now) {
         if (now - client->active < patience)
                 return client->active + patience;
         /* A large send buffer may take long to be writable again, or empty: that it shrinks is
-         * progress. Who is owed nothing at all is silent. */
+         * progress. Who is owed nothing at all is silent, unless it has not been heard yet. */
         left = unsent(client);
-        if (left != client->unsent && (left > 0 || client->events == EPOLLOUT)) {
-                client->unsent = left;
+        if (client->events == EPOLLIN)
+                (void)ioctl(client->fd, FIONREAD, &unread);
+        if (unread > 0 || (left != client->unsent && (left > 0 || client->events == EPOLLOUT)))
                 client->active = now;
+        client->unsent = left;
+        if (now - client->active < (left > 0 ? client->worker->options->send_timeout : patience))
                 return now + patience;
-        }
         if (client->worker->service->expire != NULL)
                 client->worker->service->expire(client);
         else

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -203,13 +202,9 @@ static void turn(struct client *client) {
                 take_turn(client);
 }
 
-/* Whoever has said something by now is not silent. What was begun goes into the feed first; while
- * that is full, more may come. */
+/* What was begun goes into the feed first; while that is full, more may come. */
 static void expire(struct client *client) {
-        int unread = 0;
-
-        (void)ioctl(client->fd, FIONREAD, &unread);
-        if (unread > 0 || buffer.blocked) {
+        if (buffer.blocked) {
                 turn(client);
                 return;
         }
@@ -217,7 +212,7 @@ static void expire(struct client *client) {
         client->closed = true;
         client->state = CLIENT_FINISHING;
         take_turn(client);
-        if (client->waiting == 0)
+        if (client->waiting == 0 || client->state == CLIENT_ENDED)
                 return;
         client->session.reason = SESSION_EOF;
         client->closed = false;

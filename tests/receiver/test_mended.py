@@ -218,13 +218,13 @@ def test_client_that_outstays_the_drain_timeout_leaves_with_its_lines_counted(re
 
 
 def test_client_that_would_time_out_while_the_feed_is_full_loses_nothing_of_what_it_says(receive):
-    receiver = receive("--prefix", "--workers=1", "--idle-timeout=300ms")
+    receiver = receive("--prefix", "--workers=1", "--idle-timeout=1500ms")
     os.kill(receiver.sink(), signal.SIGSTOP)
     with receiver.connect() as client, receiver.connect() as late:
         client.sendall(b"begun")
         filler = Filler(receiver)
         before = switches(filler.buffer)
-        eventually(lambda: switches(filler.buffer) >= before + 4, "looks for who is silent")
+        eventually(lambda: switches(filler.buffer) >= before + 2, "looks for who is silent")
         late.sendall(b"late\n")
         os.kill(receiver.sink(), signal.SIGCONT)
         expected = filler.lines() + 2

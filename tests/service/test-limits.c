@@ -108,6 +108,29 @@ static void silent_client_is_sent_off_in_time(void **state) {
         echo(talker, "still there\n");
 }
 
+/* More than a worker hears of at once. */
+static void clients_that_spoke_while_their_worker_was_stopped_were_not_silent(void **state) {
+        int clients[80];
+        uint64_t began;
+
+        (void)state;
+        echod_start("--workers=1", "--idle-timeout=1s", NULL);
+        clients_served(clients, COUNT(clients));
+        pid_t worker = worker_of(clients[0]);
+        assert_int_equal(kill(worker, SIGSTOP), 0);
+        eventually(process_state(worker) == 'T');
+        began = now_msec();
+        for (size_t i = 0; i < COUNT(clients); i++)
+                say(clients[i], "heard?\n");
+        while (now_msec() - began < 1200)
+                assert_false(attend(clients[0], POLLIN, 200));
+        assert_int_equal(kill(worker, SIGCONT), 0);
+        for (size_t i = 0; i < COUNT(clients); i++)
+                expect(clients[i], "heard?\n");
+        for (size_t i = 0; i < COUNT(clients); i++)
+                echo(clients[i], "still there\n");
+}
+
 /* All of it is with the kernel already, so the service has nothing more to send. */
 static void client_that_is_still_being_sent_its_echo_is_not_silent(void **state) {
         enum { MOUTHFUL = 512 };
@@ -126,6 +149,8 @@ static void client_that_is_still_being_sent_its_echo_is_not_silent(void **state)
                 taken += MOUTHFUL;
         }
         expect_end(silent);
+        for (int i = 0; i < 2; i++) /* nor is it when it takes nothing for a while */
+                expect_end(client_new());
         say(slow, "more\n");
         expect_bytes(slow, line + taken, sizeof(line) - taken);
         expect(slow, "more\n");
@@ -197,6 +222,7 @@ int main(void) {
                 CASE(limit_counts_those_of_the_last_acceptor),
                 CASE(source_that_has_enough_is_turned_away),
                 CASE(silent_client_is_sent_off_in_time),
+                CASE(clients_that_spoke_while_their_worker_was_stopped_were_not_silent),
                 CASE(client_that_is_still_being_sent_its_echo_is_not_silent),
                 CASE(client_that_takes_nothing_is_sent_off_in_time),
                 CASE(stopped_worker_gets_no_more_clients),
