@@ -4,7 +4,7 @@
 import pytest
 
 from machine import eventually
-from service import ADOPTED, CONNECTED, LEFT, call, main_pid, records, status
+from service import ADOPTED, CONNECTED, LEFT, call, main_pid, receive, records, status, talk, worker_of
 from talkers import Talkers
 
 CROWD = 50
@@ -140,3 +140,32 @@ def test_ten_kills_in_a_row_leave_everybody_served(echo):
     crowd.go_on()
     assert_complete(echo, crowd.leave())
     assert_nobody_stays(echo, served=CROWD + 10)
+
+
+def held_by_the_acceptor(machine):
+    """Ports of clients that it has accepted, but not handed over."""
+    rows = machine.run("ss", "-Htnp", "state", "established", "sport = :4040").splitlines()
+    return {int(row.split()[3].rpartition(":")[2]) for row in rows if f"pid={main_pid(machine)}," in row}
+
+
+def test_client_that_no_worker_can_take_is_served_by_the_next_acceptor(echo):
+    echo.drop_in("echo.service", "[Service]\nEnvironment=ECHOD_OPTIONS=--workers=1\n")
+    clients = [echo.connect()]
+    talk(clients[0])
+    worker = worker_of(echo, clients[0])
+    echo.kill(worker, "STOP")
+
+    def waiting():
+        clients.append(echo.connect())
+        clients[-1].sendall(b"hello\n")
+        held = held_by_the_acceptor(echo) & held_by_the_acceptor(echo)  # not just on its way
+        return [client for client in clients if client.getsockname()[1] in held]
+    last, = eventually(waiting, "a client that waits")
+    echo.run("systemctl", "restart", "echo.service")
+    assert receive(last, 6) == b"hello\n"
+    echo.kill(worker, "CONT")
+    for client in clients[1:]:
+        assert client is last or receive(client, 6) == b"hello\n"
+    for client in clients:
+        talk(client)
+        client.close()
