@@ -66,7 +66,7 @@ bool crew_is_stuck(struct crew_worker *worker) {
         return worker->stuck;
 }
 
-static void end(struct crew_worker *worker, uint64_t now) {
+static void kill_hopeless(struct crew_worker *worker, uint64_t now) {
         worker->unread_since = now; /* it may take a while to go */
         record_stuck(worker->pid);
         if (worker->pidfd >= 0)
@@ -84,7 +84,7 @@ static bool care(struct crew_worker *worker, uint64_t now) {
         }
         if (crew_is_stuck(worker)) {
                 if (now - worker->unread_since >= HOPELESS)
-                        end(worker, now);
+                        kill_hopeless(worker, now);
                 return true;
         }
         if (worker->retire_unsent) {

@@ -136,7 +136,7 @@ static _Noreturn void be_sink(struct crew *crew, int pair) {
 
 /* Gives it the word to begin, now that the store keeps its pair: there is no other sink, nor can
  * there be one that the next acceptor does not know of. */
-static void start_sink(struct crew_worker *worker) {
+static void release_sink(struct crew_worker *worker) {
         worker->own = worker->sink = worker->retired = true;
         worker->crew->sinks++;
         crew_store(worker);
@@ -175,7 +175,7 @@ static int hire(struct crew *crew, bool sink, struct crew_worker **hired) {
         (*hired)->pid = pid;
         (*hired)->pidfd = pidfd_open(pid, 0);
         if (sink)
-                start_sink(*hired);
+                release_sink(*hired);
         crew_settle(*hired);
         return 0;
 }

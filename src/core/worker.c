@@ -181,7 +181,7 @@ static void expire(struct worker *worker) {
 }
 
 /* Milliseconds to wait at most; -1: as long as it takes. */
-static int patience(const struct worker *worker) {
+static int wait_msec(const struct worker *worker) {
         uint64_t until = worker->look, now, left;
 
         if (worker->draining && !TAILQ_EMPTY(&worker->clients) && worker->deadline < until)
@@ -216,7 +216,7 @@ static void loop(struct worker *worker) {
 
         play_round(worker);
         while (!is_done(worker)) {
-                int n = epoll_wait(worker->epoll, events, EVENTS, patience(worker));
+                int n = epoll_wait(worker->epoll, events, EVENTS, wait_msec(worker));
                 worker->now = clock_usec(CLOCK_MONOTONIC);
                 for (int i = 0; i < n; i++)
                         if (events[i].data.ptr == &worker->pair)

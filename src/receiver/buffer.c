@@ -25,7 +25,7 @@ static struct {
 
 /* Bytes in the receive queue, and a FIN, even one that was read already. An empty queue may have an
  * error instead, which is told once. */
-static unsigned queued(struct client *client) {
+static unsigned look_at_queue(struct client *client) {
         union {
                 struct cmsghdr header;
                 char space[256]; /* a socket unit may ask for more, as by Timestamping= */
@@ -61,7 +61,7 @@ static uint64_t stream_offset(struct client *client) {
         (void)setsockopt(client->fd, IPPROTO_TCP, TCP_INQ, &on, sizeof(on));
         do { /* until nothing has come in between; the window is full before long */
                 before = info.tcpi_bytes_received;
-                n = queued(client);
+                n = look_at_queue(client);
                 (void)getsockopt(client->fd, IPPROTO_TCP, TCP_INFO, &info, &length);
         } while (info.tcpi_bytes_received != before);
         return info.tcpi_bytes_received - n;
