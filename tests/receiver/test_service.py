@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from manager import eventually, is_running
+from manager import eventually, is_running, state
 from receiver import Receiver, await_taken, failing, name, switches
 
 
@@ -179,6 +179,7 @@ def test_stop_while_there_is_no_sink_delivers_all_the_same(receive):
             client.sendall(b"another\n")
             await_taken(client)
             os.kill(receiver.pid, signal.SIGSTOP)  # it has no time to try again
+        eventually(lambda: state(receiver.pid) == "T", "stop")  # strace may have had to pass the signal on
         pids = receiver.pids()
         os.kill(receiver.pid, signal.SIGTERM)
         os.kill(receiver.pid, signal.SIGCONT)

@@ -70,8 +70,10 @@ static void killed_workers_take_only_their_own_clients(void **state) {
         storm_expect_well(load);
         uint64_t cut = load->cut;
         assert_true(cut >= kills / 2);
-        eventually(storm_status().clients == 0 && storm_status().lost == cut);
-        assert_in_range(storm_status().served, load->connected, TALKERS + cut);
+        /* Some may have left from the backlog, and are accepted after all others have gone. */
+        eventually(storm_status().clients == 0 && storm_status().lost == cut &&
+                   storm_status().served >= load->connected);
+        assert_true(storm_status().served <= TALKERS + cut);
         records = storm_records();
         assert_int_equal(records->clients, cut);
         assert_in_range(records->workers, kills / 2, kills);
