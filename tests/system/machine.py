@@ -179,5 +179,9 @@ class Machine:
     def journal(self, unit="echo.service"):
         """All records of a unit, oldest first, each a dict."""
         self.run("journalctl", "--sync")
-        text = self.run("journalctl", "--unit", unit, "--output=json", "--all", "--no-pager", "--quiet")
+        command = "journalctl", "--unit", unit, "--output=json", "--all", "--no-pager", "--quiet"
+        try:
+            text = self.run(*command)
+        except AssertionError:  # journald may have removed a file just as it was read
+            text = self.run(*command)
         return [json.loads(line) for line in text.splitlines()]
