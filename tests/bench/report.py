@@ -73,7 +73,8 @@ def targets(saved):
             value = compare(middle, name, column, other)
             if value is None or (must is None and aim is None):
                 continue
-            least = compare(middle, ALONE_AS.get(name), column, other)
+            # Its processes are forked before it is asked, so that what they take is in none of its memory.
+            least = None if other in (None, LOG) else compare(middle, ALONE_AS.get(name), column, other)
             limits = ["" if limit is None else f"{sign} {limit}" for limit in (must, aim)]
             yield (f"| {question} | {what} | {'cores' if 'workers' in name else 'default'} | {value:.2f} | "
                    f"{'' if least is None else f'{least:.2f}'} | {limits[0]} | {limits[1]} | "
