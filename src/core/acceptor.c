@@ -51,7 +51,7 @@ static void tick_within(struct acceptor *acceptor, uint64_t usec) {
 }
 
 static void replenish(struct acceptor *acceptor) {
-        if (!acceptor->starting && !acceptor->ending && crew_is_short(&acceptor->crew))
+        if (!acceptor->starting && crew_is_short(&acceptor->crew))
                 (void)sd_event_source_set_enabled(acceptor->replenish, SD_EVENT_ONESHOT);
 }
 
