@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,6 +152,15 @@ size_t process_descriptors(pid_t pid) {
 
 void process_rest(pid_t pid) {
         eventually(process_state(pid) == 'S');
+}
+
+void process_stop(pid_t pid) {
+        assert_int_equal(kill(pid, SIGSTOP), 0);
+        eventually(process_state(pid) == 'T');
+}
+
+void process_continue(pid_t pid) {
+        assert_int_equal(kill(pid, SIGCONT), 0);
 }
 
 struct sockets {

@@ -38,6 +38,10 @@ size_t process_descriptors(pid_t pid);
 /* Waits until it waits for something to do: it is in the middle of nothing. */
 void process_rest(pid_t pid);
 
+/* Stops it (SIGSTOP), and waits until it has; lets it go on. */
+void process_stop(pid_t pid);
+void process_continue(pid_t pid);
+
 /* Inodes of its sockets. */
 size_t process_sockets(pid_t pid, ino_t *inodes, size_t max);
 

@@ -87,14 +87,13 @@ static void sessions_that_end_during_a_stop_are_recorded(void **state) {
 
         (void)state;
         start_stored(clients, COUNT(clients));
-        echod_signal(SIGSTOP);
-        eventually(process_state(echod_pid()) == 'T');
+        process_stop(echod_pid());
         for (size_t i = 0; i < 4; i++) {
                 shutdown(clients[i], SHUT_WR);
                 expect_end(clients[i]);
         }
         echod_signal(SIGTERM);
-        echod_signal(SIGCONT);
+        process_continue(echod_pid());
         assert_int_equal(echod_wait(), 0);
         for (size_t i = 4; i < 8; i++) {
                 shutdown(clients[i], SHUT_WR);
@@ -118,8 +117,7 @@ static void stopped_worker_does_not_keep_others_waiting(void **state) {
         (void)state;
         start_stored(clients, COUNT(clients));
         pid_t stopped = worker_of(clients[0]);
-        assert_int_equal(kill(stopped, SIGSTOP), 0);
-        eventually(process_state(stopped) == 'T');
+        process_stop(stopped);
         say(clients[0], "for later\n");
         echod_kill();
         echod_start("--workers=4", NULL);
@@ -127,7 +125,7 @@ static void stopped_worker_does_not_keep_others_waiting(void **state) {
                 echo(clients[i], "served meanwhile\n");
         echo(client_new(), "served, too\n");
         expect_status("4 clients, 5 served, 0 lost"); /* one has not been told of */
-        assert_int_equal(kill(stopped, SIGCONT), 0);
+        process_continue(stopped);
         expect(clients[0], "for later\n");
         expect_status("5 clients, 5 served, 0 lost");
         shutdown(clients[0], SHUT_WR);
@@ -141,8 +139,7 @@ static void who_was_lost_unseen_is_told_even_if_a_roll_comes_late(void **state) 
         (void)state;
         start_stored(clients, COUNT(clients));
         pid_t dying = worker_of(clients[0]), stopped = worker_of(clients[1]);
-        assert_int_equal(kill(stopped, SIGSTOP), 0);
-        eventually(process_state(stopped) == 'T');
+        process_stop(stopped);
         echod_kill();
         assert_int_equal(kill(dying, SIGKILL), 0);
         expect_end(clients[0]);
@@ -150,7 +147,7 @@ static void who_was_lost_unseen_is_told_even_if_a_roll_comes_late(void **state) 
         echod_start("--workers=4", NULL);
         echo(client_new(), "served before the roll is complete\n");
         assert_int_equal(records("lost with workers that died"), 0);
-        assert_int_equal(kill(stopped, SIGCONT), 0);
+        process_continue(stopped);
         eventually(records("1 clients lost with workers that died while no acceptor ran\n") == 1);
         expect_status("2 clients, 3 served, 1 lost");
 }

@@ -117,14 +117,13 @@ static void clients_that_spoke_while_their_worker_was_stopped_were_not_silent(vo
         echod_start("--workers=1", "--idle-timeout=1s", NULL);
         clients_served(clients, COUNT(clients));
         pid_t worker = worker_of(clients[0]);
-        assert_int_equal(kill(worker, SIGSTOP), 0);
-        eventually(process_state(worker) == 'T');
+        process_stop(worker);
         began = now_msec();
         for (size_t i = 0; i < COUNT(clients); i++)
                 say(clients[i], "heard?\n");
         while (now_msec() - began < 1200)
                 assert_false(attend(clients[0], POLLIN, 200));
-        assert_int_equal(kill(worker, SIGCONT), 0);
+        process_continue(worker);
         for (size_t i = 0; i < COUNT(clients); i++)
                 expect(clients[i], "heard?\n");
         for (size_t i = 0; i < COUNT(clients); i++)
@@ -178,8 +177,7 @@ static void stopped_worker_gets_no_more_clients(void **state) {
         echod_start("--workers=2", NULL);
         clients_served(clients, COUNT(clients));
         pid_t stopped = worker_of(clients[0]);
-        assert_int_equal(kill(stopped, SIGSTOP), 0);
-        eventually(process_state(stopped) == 'T');
+        process_stop(stopped);
         for (size_t i = 0; i < COUNT(more); i++) {
                 more[i] = client_new();
                 say(more[i], "hello\n");
@@ -189,7 +187,7 @@ static void stopped_worker_gets_no_more_clients(void **state) {
         clients_served(last, COUNT(last));
         for (size_t i = 0; i < COUNT(last); i++)
                 assert_int_not_equal(worker_of(last[i]), stopped);
-        assert_int_equal(kill(stopped, SIGCONT), 0);
+        process_continue(stopped);
         for (size_t i = 0; i < COUNT(more); i++)
                 expect(more[i], "hello\n"); /* after all */
 }

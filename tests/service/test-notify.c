@@ -98,13 +98,12 @@ static void hung_acceptor_does_not_answer_the_watchdog(void **state) {
         environment("WATCHDOG_USEC=200000");
         echod_start(NULL, NULL);
         eventually(systemd_heard("WATCHDOG=1") >= 1);
-        echod_signal(SIGSTOP);
-        eventually(process_state(echod_pid()) == 'T');
+        process_stop(echod_pid());
         heard = systemd_heard("WATCHDOG=1");
         (void)attend(-1, 0, 1000);
         assert_int_equal(systemd_heard("WATCHDOG=1"), heard);
         echod_signal(SIGABRT); /* as systemd does; not blocked, so it need not wait for SIGKILL */
-        echod_signal(SIGCONT);
+        process_continue(echod_pid());
         assert_int_equal(echod_wait(), 1000 + SIGABRT);
 }
 

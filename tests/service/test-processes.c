@@ -191,12 +191,12 @@ static void stopped_worker_takes_no_time(void **state) {
         (void)state;
         echod_start("--workers=1", NULL);
         clients_served(clients, 1);
-        assert_int_equal(kill(worker_of(clients[0]), SIGSTOP), 0);
+        process_stop(worker_of(clients[0]));
         for (size_t i = 1; i < COUNT(clients); i++)
                 clients[i] = client_new(); /* more than its pair holds */
         eventually(records(" connected") > 1);
         expect_idle();
-        assert_int_equal(kill(worker_of(clients[0]), SIGCONT), 0);
+        process_continue(worker_of(clients[0]));
         for (size_t i = 1; i < COUNT(clients); i++)
                 echo(clients[i], "served after all\n");
 }

@@ -66,8 +66,7 @@ static void client_that_waits_for_a_worker_outlives_the_acceptor(void **state) {
         echod_start("--workers=1", NULL);
         clients_served(clients, 1);
         pid_t worker = worker_of(clients[0]);
-        assert_int_equal(kill(worker, SIGSTOP), 0);
-        eventually(process_state(worker) == 'T');
+        process_stop(worker);
         process_rest(echod_pid());
         size_t held = process_descriptors(echod_pid());
         while (process_descriptors(echod_pid()) == held) {
@@ -83,7 +82,7 @@ static void client_that_waits_for_a_worker_outlives_the_acceptor(void **state) {
         expect(clients[last], "hello\n");
         eventually(systemd_stored("waiting-client") == 0);
         assert_int_equal(client_records(clients[last], "connected\n"), 1);
-        assert_int_equal(kill(worker, SIGCONT), 0);
+        process_continue(worker);
         for (size_t i = 1; i < last; i++)
                 expect(clients[i], "hello\n");
         for (size_t i = 0; i <= last; i++)
@@ -224,12 +223,11 @@ static void handed_over_but_untaken_client_survives(void **state) {
         clients_served(clients, 1);
         pid_t worker = worker_of(clients[0]);
         eventually(systemd_stored("worker-") == 1);
-        assert_int_equal(kill(worker, SIGSTOP), 0);
-        eventually(process_state(worker) == 'T');
+        process_stop(worker);
         int untaken = client_new();
         eventually(client_records(untaken, "connected") == 1);
         echod_kill();
-        assert_int_equal(kill(worker, SIGCONT), 0);
+        process_continue(worker);
         echo(untaken, "taken after all\n");
         echod_start("--workers=1", NULL);
         expect_status("2 clients, 2 served, 0 lost");

@@ -78,8 +78,7 @@ static void what_was_received_is_answered_on_stop(void **state) {
         echod_start("--workers=1", NULL);
         clients_served(clients, COUNT(clients));
         pid_t worker = worker_of(clients[0]);
-        assert_int_equal(kill(worker, SIGSTOP), 0);
-        eventually(process_state(worker) == 'T');
+        process_stop(worker);
         say_bytes(clients[0], lines, 49999); /* without the last newline */
         untaken = client_new();
         eventually(client_records(untaken, "connected") == 1);
@@ -89,7 +88,7 @@ static void what_was_received_is_answered_on_stop(void **state) {
         process_rest(echod_pid()); /* it has told the worker to stop */
         say_bytes(clients[1], lines, 49999);
         eventually(unacknowledged(clients[1]) == 0);
-        assert_int_equal(kill(worker, SIGCONT), 0);
+        process_continue(worker);
         for (size_t i = 0; i < COUNT(clients); i++) {
                 expect_bytes(clients[i], lines, 49999);
                 expect_end(clients[i]);

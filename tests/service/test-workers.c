@@ -151,8 +151,7 @@ static void stopped_worker_holds_up_only_its_own_clients(void **state) {
         echod_start("--workers=16", NULL);
         clients_served(clients, COUNT(clients));
         stopped = worker_of(clients[0]);
-        assert_int_equal(kill(stopped, SIGSTOP), 0);
-        eventually(process_state(stopped) == 'T');
+        process_stop(stopped);
         say(clients[0], "for later\n");
         for (int round = 0; round < 3; round++) {
                 for (size_t i = 1; i < COUNT(clients); i++)
@@ -163,7 +162,7 @@ static void stopped_worker_holds_up_only_its_own_clients(void **state) {
                 eventually(records(" left: eof, 1 lines") == 12 * (size_t)(round + 1));
         }
         expect_silence(clients[0]);
-        assert_int_equal(kill(stopped, SIGCONT), 0);
+        process_continue(stopped);
         expect(clients[0], "for later\n");
 }
 

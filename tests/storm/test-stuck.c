@@ -17,13 +17,6 @@
 #define EARLIEST_MSEC 29000
 #define LATEST_MSEC 60000 /* half a minute, and up to ten seconds until it is pinged */
 
-static void stop_worker_of(int client) {
-        pid_t worker = worker_of(client);
-
-        assert_int_equal(kill(worker, SIGSTOP), 0);
-        eventually(process_state(worker) == 'T');
-}
-
 /* This build loops when a client has said three lines. */
 static void make_loop_the_worker_of(int client) {
         pid_t worker = worker_of(client);
@@ -52,8 +45,8 @@ static void stuck_workers_get_no_clients_and_are_killed(void **state) {
         for (int i = 0; i < N; i++)
                 pids[i] = worker_of(clients[i]);
         uint64_t began = now_msec();
-        stop_worker_of(clients[ADOPTED]);
-        stop_worker_of(clients[STOPPED]);
+        process_stop(worker_of(clients[ADOPTED]));
+        process_stop(worker_of(clients[STOPPED]));
         make_loop_the_worker_of(clients[LOOPING]);
 
         while (records(KILLED) == 0 && now_msec() < began + LATEST_MSEC)
