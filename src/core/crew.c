@@ -42,14 +42,13 @@ int crew_init(struct crew *crew, size_t adopted) {
         (void)mallopt(M_MMAP_THRESHOLD, WORKER_BUFFER / 2);
         crew->call = clock_usec(CLOCK_MONOTONIC);
         crew->left_before = crew->ledger->left;
-        if (crew->options->max_clients_per_source == 0)
-                return 0;
-        return sources_init(&crew->sources, crew->options->max_clients);
+        return 0;
 }
 
 void crew_count(struct crew *crew, const struct peer *peer) {
         crew->clients++;
-        sources_add(&crew->sources, peer);
+        if (crew->options->max_clients_per_source > 0)
+                sources_add(&crew->sources, peer);
 }
 
 void crew_forget(struct crew_worker *worker, struct roster_entry *entry) {

@@ -3,30 +3,22 @@
 
 /*
  * How many clients each source has: an IPv4 address, or an IPv6 /64, which is what one customer
- * usually gets (RFC 6177). A hash table of fixed size, keyed with a random seed so that nobody can
- * aim for collisions. AF_UNIX peers are not counted.
+ * usually gets (RFC 6177). A balanced tree (tsearch(3)), so that nobody can choose addresses that
+ * make it slow; as large as there are sources now. AF_UNIX peers are not counted.
  */
 
 #include <stdint.h>
 
 #include "peer.h"
 
-struct source {
-        uint64_t key;
-        uint32_t clients; /* 0: a free entry */
-};
-
 struct sources {
-        struct source *entries;
-        uint32_t mask; /* size - 1; a power of two */
-        uint32_t used;
-        uint64_t seed;
+        void *tree; /* NULL: empty */
 };
-
-/* Room for that many sources; more are not counted, nor is anything without room. 0 or -ENOMEM. */
-int sources_init(struct sources *sources, uint32_t most);
-void sources_free(struct sources *sources);
 
 uint32_t sources_count(const struct sources *sources, const struct peer *peer);
+
+/* A client has come, or gone. Where memory is short, the first one of its source is not counted. */
 void sources_add(struct sources *sources, const struct peer *peer);
 void sources_remove(struct sources *sources, const struct peer *peer);
+
+void sources_free(struct sources *sources);
