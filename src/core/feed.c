@@ -9,6 +9,17 @@
 
 #define FEED_BUFFER (1 << 20) /* or what net.core.wmem_max allows */
 
+/* What the store does not hold is closed with the acceptor, and what is in the queue with it. */
+static int store(const struct feed *feed) {
+        int r = notify_send("FDSTOREREMOVE=1\nFDNAME=" FEED_IN);
+
+        if (r >= 0)
+                r = notify_send("FDSTOREREMOVE=1\nFDNAME=" FEED_OUT);
+        if (r >= 0)
+                r = notify_store(FEED_IN, feed->in);
+        return r < 0 ? r : notify_store(FEED_OUT, feed->out);
+}
+
 int feed_open(struct feed *feed) {
         int ends[2], size = FEED_BUFFER;
 
@@ -20,11 +31,7 @@ int feed_open(struct feed *feed) {
         feed->in = ends[0];
         feed->out = ends[1];
         (void)setsockopt(feed->in, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-        (void)notify_send("FDSTOREREMOVE=1\nFDNAME=" FEED_IN);
-        (void)notify_send("FDSTOREREMOVE=1\nFDNAME=" FEED_OUT);
-        (void)notify_store(FEED_IN, feed->in);
-        (void)notify_store(FEED_OUT, feed->out);
-        return 0;
+        return store(feed);
 }
 
 void feed_close(struct feed *feed) {

@@ -15,6 +15,7 @@ struct feed {
         int in, out; /* -1: none */
 };
 
-/* Keeps what is there already, or makes a new feed and puts it into the store. 0 or -errno. */
+/* Keeps what is there already, or makes a new feed and puts it into the store. 0 or -errno: then
+ * the service does not start, for a feed that is not stored would not outlive it. */
 int feed_open(struct feed *feed);
 void feed_close(struct feed *feed);

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "feed.h"
+#include "manager.h"
+#include "notify.h"
 #include "support.h"
 
 static char message[4096];
@@ -82,6 +84,35 @@ static void longest_line_and_its_head_fit_into_one_message(void **state) {
         feed_close(&feed);
 }
 
+static void new_feed_is_stored(void **state) {
+        struct feed feed = {-1, -1};
+        int in, out;
+
+        (void)state;
+        assert_int_equal(notify_open(), 1);
+        assert_int_equal(feed_open(&feed), 0);
+        assert_string_equal(manager_hear(NULL), "FDSTOREREMOVE=1\nFDNAME=feed-in");
+        assert_string_equal(manager_hear(NULL), "FDSTOREREMOVE=1\nFDNAME=feed-out");
+        assert_string_equal(manager_hear(&in), "FDSTORE=1\nFDNAME=feed-in");
+        assert_string_equal(manager_hear(&out), "FDSTORE=1\nFDNAME=feed-out");
+        feed_close(&feed);
+        assert_int_equal(send(in, "kept", 4, MSG_DONTWAIT), 4);
+        assert_int_equal(recv(out, message, sizeof(message), MSG_DONTWAIT), 4);
+        (void)close(in);
+        (void)close(out);
+}
+
+/* Or what is delivered would be gone with the acceptor. */
+static void feed_that_cannot_be_stored_is_not_used(void **state) {
+        struct feed feed = {-1, -1};
+
+        (void)state;
+        assert_int_equal(notify_open(), 1);
+        manager_leave();
+        assert_int_equal(feed_open(&feed), -ECONNREFUSED);
+        feed_close(&feed);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(feed_is_made_where_there_is_none),
@@ -89,6 +120,9 @@ int main(void) {
                 cmocka_unit_test(half_a_feed_is_replaced),
                 cmocka_unit_test(sender_is_told_when_it_is_full_and_nothing_is_lost),
                 cmocka_unit_test(longest_line_and_its_head_fit_into_one_message),
+                cmocka_unit_test_setup_teardown(new_feed_is_stored, manager_start, manager_stop),
+                cmocka_unit_test_setup_teardown(feed_that_cannot_be_stored_is_not_used,
+                                                manager_start, manager_stop),
         };
 
         return cmocka_run_group_tests_name("feed", tests, end_when_stuck, NULL);
