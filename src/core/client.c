@@ -36,13 +36,14 @@ void client_end(struct client *client, enum session_reason reason) {
         worker_ended(client->worker, client);
 }
 
-/* How long it may make no progress, us; 0: for ever, as nobody here would see any. */
+/* After how long without progress it may have timed out, us; 0: never, as nobody here would see
+ * any. What the kernel took may still be owed to a client that is read from. */
 static uint64_t client_patience(const struct client *client) {
         const struct options *options = client->worker->options;
 
         if (client->worker->service->turn == NULL)
                 return 0;
-        return client->events == EPOLLOUT ? options->send_timeout : options->idle_timeout;
+        return client->events == EPOLLOUT ? options->send_timeout : options_least_timeout(options);
 }
 
 static void client_time(struct client *client) {
@@ -174,9 +175,24 @@ void client_wait_writable(struct client *client, bool writable) {
         client_time(client);
 }
 
+/* A large send buffer may take long to be writable again, or empty: that it shrinks is progress.
+ * Who is owed nothing at all is silent, unless it has not been heard yet; and it may be silent
+ * where there is no timeout for that. Returns how long it may go on so. */
+static uint64_t look_at(struct client *client, uint64_t now) {
+        const struct options *options = client->worker->options;
+        int left = unsent(client), unread = 0;
+        bool owed = left > 0 || client->events == EPOLLOUT;
+
+        if (client->events == EPOLLIN)
+                (void)ioctl(client->fd, FIONREAD, &unread);
+        if (unread > 0 || (left != client->unsent && owed) || (!owed && options->idle_timeout == 0))
+                client->active = now;
+        client->unsent = left;
+        return owed || options->idle_timeout == 0 ? options->send_timeout : options->idle_timeout;
+}
+
 uint64_t client_expire(struct client *client, uint64_t now) {
-        uint64_t patience = client_patience(client);
-        int left, unread = 0;
+        uint64_t patience = client_patience(client), limit;
 
         if (patience == 0 || client->state == CLIENT_LINGERING)
                 return UINT64_MAX;
@@ -184,16 +200,10 @@ uint64_t client_expire(struct client *client, uint64_t now) {
                 client->active = now;
         if (now - client->active < patience)
                 return client->active + patience;
-        /* A large send buffer may take long to be writable again, or empty: that it shrinks is
-         * progress. Who is owed nothing at all is silent, unless it has not been heard yet. */
-        left = unsent(client);
-        if (client->events == EPOLLIN)
-                (void)ioctl(client->fd, FIONREAD, &unread);
-        if (unread > 0 || (left != client->unsent && (left > 0 || client->events == EPOLLOUT)))
-                client->active = now;
-        client->unsent = left;
-        if (now - client->active < (left > 0 ? client->worker->options->send_timeout : patience))
-                return now + patience;
+        limit = look_at(client, now);
+        if (now - client->active < limit)
+                return client->active + limit < now + patience ? client->active + limit
+                                                               : now + patience;
         if (client->worker->service->expire != NULL)
                 client->worker->service->expire(client);
         else

@@ -5,10 +5,11 @@
  * One client of a worker: its socket, what is counted of it, and how it is brought to its end. The
  * service decides what its bytes mean; this module decides when it may be closed.
  *
- * A connection is closed without loss in this order (RFC 9293, 3.6; shared by every end but a
- * broken one): all that is owed is sent; then, unless the client has closed first, our side is shut
- * down and what the client still sends is read and discarded until it closes too. Closing with
- * unread input would send a reset, which destroys what is still under way to the client.
+ * A connection is closed without loss in this order (RFC 9293, 3.6; by every end but one that
+ * cannot wait, since it is broken or out of time): all that is owed is sent; then, unless the
+ * client has closed first, our side is shut down and what the client still sends is read and
+ * discarded until it closes too. Closing with unread input would send a reset, which destroys what
+ * is still under way to the client.
  */
 
 #include <stdbool.h>
@@ -49,8 +50,8 @@ struct client {
 TAILQ_HEAD(client_list, client);
 
 /*
- * Takes fd. A client that cannot be watched (fd is -1, or epoll is short of memory) has ended
- * already. NULL when there is no memory even to say so; fd is closed then.
+ * Takes fd. A client that is to be watched and cannot be (fd is -1, or epoll is short of memory)
+ * has ended already. NULL when there is no memory even to say so; fd is closed then.
  */
 struct client *client_new(struct worker *worker, const struct session *session, int fd);
 void client_free(struct client *client);

@@ -17,6 +17,12 @@
 #include "record.h"
 #include "service.h"
 
+uint64_t options_least_timeout(const struct options *options) {
+        bool idle = options->idle_timeout > 0 && options->idle_timeout < options->send_timeout;
+
+        return idle ? options->idle_timeout : options->send_timeout;
+}
+
 int options_number(const char *value, unsigned long most, unsigned *number) {
         char *rest;
         unsigned long n = strtoul(value, &rest, 10);

@@ -37,5 +37,8 @@ struct options {
  */
 int options_parse(struct options *options, const struct service *service, int argc, char **argv);
 
+/* The shorter one of the two after which a client may have timed out. */
+uint64_t options_least_timeout(const struct options *options);
+
 /* Parses a number from 1 to most. 0 or -EINVAL. */
 int options_number(const char *value, unsigned long most, unsigned *number);

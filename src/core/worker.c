@@ -21,6 +21,7 @@
 #define EVENTS 64
 #define VAIN_MAX 16
 #define LOOK_PAUSE (50 * USEC_PER_MSEC)
+#define LOOKS 64 /* during a timeout, at most */
 #define KEEPER_EXTRA (500 * USEC_PER_MSEC)
 
 static void turn(struct worker *worker, struct client *client) {
@@ -167,8 +168,9 @@ void worker_look_by(struct worker *worker, uint64_t when) {
                 worker->look = when;
 }
 
-/* Looks at every client, but not more often than each LOOK_PAUSE. */
+/* Looks at every client, but not more often than a timeout needs, or each LOOK_PAUSE. */
 static void expire(struct worker *worker) {
+        uint64_t pause = options_least_timeout(worker->options) / LOOKS;
         struct client *next;
 
         worker->look = UINT64_MAX;
@@ -176,8 +178,10 @@ static void expire(struct worker *worker) {
                 next = TAILQ_NEXT(client, link);
                 worker_look_by(worker, client_expire(client, worker->now));
         }
-        if (worker->look < worker->now + LOOK_PAUSE)
-                worker->look = worker->now + LOOK_PAUSE;
+        if (pause < LOOK_PAUSE)
+                pause = LOOK_PAUSE;
+        if (worker->look < worker->now + pause)
+                worker->look = worker->now + pause;
 }
 
 /* Milliseconds to wait at most; -1: as long as it takes. */

@@ -168,6 +168,21 @@ static void client_that_takes_nothing_is_sent_off_in_time(void **state) {
         echo(silent, "still there\n");
 }
 
+/* The service has no more to send: all of it is with the kernel. */
+static void client_that_takes_nothing_from_the_kernel_is_sent_off_in_time(void **state) {
+        static char line[65536];
+
+        (void)state;
+        memset(line, 'x', sizeof(line));
+        line[sizeof(line) - 1] = '\n';
+        echod_start("--workers=1", "--send-timeout=1s", NULL);
+        int deaf = client_small(), silent = client_new();
+
+        say_bytes(deaf, line, sizeof(line));
+        eventually(client_records(deaf, "left: timeout, 1 lines") == 1);
+        echo(silent, "still there\n");
+}
+
 /* It gets some until it is noticed, and then no more. */
 static void stopped_worker_gets_no_more_clients(void **state) {
         int clients[2], more[10], last[20];
@@ -223,6 +238,7 @@ int main(void) {
                 CASE(clients_that_spoke_while_their_worker_was_stopped_were_not_silent),
                 CASE(client_that_is_still_being_sent_its_echo_is_not_silent),
                 CASE(client_that_takes_nothing_is_sent_off_in_time),
+                CASE(client_that_takes_nothing_from_the_kernel_is_sent_off_in_time),
                 CASE(stopped_worker_gets_no_more_clients),
                 CASE(workers_that_died_unseen_are_counted),
         };
