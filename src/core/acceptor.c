@@ -221,7 +221,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         replenish(acceptor);
         if (again)
                 tick_within(acceptor, TICK);
-        else if (acceptor->crew.clients > 0)
+        else if (acceptor->crew.clients > 0 || acceptor->crew.sinks > 0)
                 tick_within(acceptor, CREW_PING);
         return 0;
 }

@@ -68,7 +68,7 @@ bool crew_is_stuck(struct crew_worker *worker) {
 
 static void kill_hopeless(struct crew_worker *worker, uint64_t now) {
         worker->unread_since = now; /* it may take a while to go */
-        record_stuck(worker->pid);
+        record_stuck(worker->sink ? "Sink" : "Worker", worker->pid);
         if (worker->pidfd >= 0)
                 (void)pidfd_send_signal(worker->pidfd, SIGKILL, NULL, 0);
         else if (worker->own) /* not waited for yet, so the number is still its own */
@@ -91,7 +91,9 @@ static bool care(struct crew_worker *worker, uint64_t now) {
                 crew_retire(worker);
                 return true;
         }
-        if (worker->roster.count > 0 && now - worker->pinged >= CREW_PING) {
+        if (worker->roster.count > 0)
+                crew_store(worker);
+        if ((worker->roster.count > 0 || worker->sink) && now - worker->pinged >= CREW_PING) {
                 worker->pinged = now;
                 if (pair_send(worker->pair, PAIR_PING, NULL, 0, -1) == 0)
                         crew_sent(worker);
@@ -99,13 +101,17 @@ static bool care(struct crew_worker *worker, uint64_t now) {
         }
         if (worker->retired)
                 return false;
-        if (worker->roster.count > 0) {
-                crew_store(worker);
+        if (worker->roster.count > 0)
                 return !worker->stored && worker->crew->keeping;
-        }
         if (worker->idle_since > 0 && now - worker->idle_since >= IDLE_MAX)
                 crew_retire(worker);
         return worker->idle_since > 0;
+}
+
+void crew_store_all(struct crew *crew) {
+        for (uint32_t i = 0; i < crew->size; i++)
+                if (crew->workers[i] != NULL && crew->workers[i]->roster.count > 0)
+                        crew_store(crew->workers[i]);
 }
 
 bool crew_tick(struct crew *crew) {

@@ -100,9 +100,9 @@ bool crew_is_short(const struct crew *crew);
 /* Forks one worker. Returns false if that cannot be now. */
 bool crew_hire(struct crew *crew);
 
-/* Each second or so, or CREW_PING at the latest while there are clients: lets workers go that have
- * been idle for long, stores what could not be stored, pings, and kills what has not read anything
- * for long. Returns whether there is a reason to call again in a second. */
+/* Each second or so, or CREW_PING at the latest while there are clients or a sink: lets workers go
+ * that have been idle for long, stores what could not be stored, pings, and kills what has not read
+ * anything for long. Returns whether there is a reason to call again in a second. */
 bool crew_tick(struct crew *crew);
 
 /* So that what workers deliver while they drain is written: starts a sink if there is none. */

@@ -30,25 +30,22 @@ static void minute_end(uint64_t now) {
         bound.held_back = 0;
 }
 
-static bool client_record_allowed(void) {
-        uint64_t now = clock_usec(CLOCK_MONOTONIC);
-
-        if (now - bound.minute >= USEC_PER_MINUTE)
-                minute_end(now);
-        if (bound.written >= RECORD_CLIENTS_MAX) {
-                bound.held_back++;
-                return false;
-        }
-        bound.written++;
-        return true;
-}
-
 bool record_tick(void) {
         uint64_t now = clock_usec(CLOCK_MONOTONIC);
 
         if (now - bound.minute >= USEC_PER_MINUTE)
                 minute_end(now);
         return bound.held_back > 0;
+}
+
+static bool client_record_allowed(void) {
+        (void)record_tick();
+        if (bound.written >= RECORD_CLIENTS_MAX) {
+                bound.held_back++;
+                return false;
+        }
+        bound.written++;
+        return true;
 }
 
 void record_reset(void) {
@@ -111,11 +108,11 @@ void record_sink_lost(pid_t pid, const char *how) {
                      (int)pid, how, (int)pid, how);
 }
 
-void record_stuck(pid_t pid) {
+void record_stuck(const char *what, pid_t pid) {
         journal_send(LOG_ERR,
-                     "Worker %d has not read its pair for long and is killed\n"
+                     "%s %d has not read its pair for long and is killed\n"
                      "MESSAGE_ID=" RECORD_STUCK "\nWORKER_PID=%d",
-                     (int)pid, (int)pid);
+                     what, (int)pid, (int)pid);
 }
 
 void record_lost_unseen(uint64_t clients) {

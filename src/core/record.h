@@ -38,7 +38,7 @@ void record_connected(const struct session *session, uint64_t epoch);
 void record_left(const struct session *session, uint64_t epoch);
 void record_worker_lost(pid_t pid, const char *how, size_t clients);
 void record_sink_lost(pid_t pid, const char *how);
-void record_stuck(pid_t pid);
+void record_stuck(const char *what, pid_t pid); /* "Worker" */
 void record_lost_unseen(uint64_t clients);
 void record_adopted(size_t workers, size_t clients);
 void record_draining(size_t clients);

@@ -2,6 +2,7 @@
 #include "keeper.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -18,6 +19,8 @@
 #include "worker.h"
 
 #define PAUSE (100 * USEC_PER_MSEC)
+#define PING (9 * USEC_PER_SEC) /* at the earliest; the acceptor's each 10 s bring a round */
+#define UNHEARD_MAX 3
 
 /* One per process. */
 static struct {
@@ -25,10 +28,12 @@ static struct {
         int pair;
         bool opened;        /* the drafts */
         bool waiting;       /* a client may not have been handed on yet */
-        bool told;          /* the Buffer is to drain */
+        bool draining;      /* the Buffer has been told to */
         uint64_t delivered; /* deliveries by all Buffers before the one that lives */
         bool vain;          /* the last one died without having delivered anything */
         uint64_t again;     /* us; no other Buffer before */
+        uint64_t pinged;    /* us */
+        unsigned unheard; /* pings in a row before which it had neither read all nor said a word */
 } keeper = {.pair = -1};
 
 void keeper_come(struct client *client) {
@@ -70,7 +75,9 @@ static int start(struct worker *worker) {
         keeper.pid = pid;
         keeper.pair = TAKE_FD(ours);
         keeper.delivered = *drafts_deliveries();
-        keeper.told = false;
+        keeper.draining = false;
+        keeper.pinged = worker->now;
+        keeper.unheard = 0;
         return 0;
 }
 
@@ -89,6 +96,7 @@ static void hear(struct worker *worker) {
         int r;
 
         while ((r = pair_receive(keeper.pair, &message)) == 1 || r == -ECONNRESET) {
+                keeper.unheard = 0;
                 for (size_t i = 0; r == 1 && i < message.count; i++) {
                         client = find(worker, &message.sessions[i]);
                         if (message.type != PAIR_LEFT || client == NULL)
@@ -115,6 +123,20 @@ static void bury(struct worker *worker) {
         TAILQ_FOREACH (client, &worker->clients, link)
                 client->waiting = 1;
         keeper.waiting = true;
+}
+
+/* A Buffer that is stopped or loops would keep its clients waiting for ever. */
+static void look_after(struct worker *worker) {
+        if (worker->now - keeper.pinged < PING)
+                return;
+        keeper.pinged = worker->now;
+        keeper.unheard = pair_is_heard(keeper.pair) ? 0 : keeper.unheard + 1;
+        if (keeper.unheard >= UNHEARD_MAX) {
+                worker_open_journal(worker);
+                record_stuck("Buffer", keeper.pid);
+                (void)kill(keeper.pid, SIGKILL);
+        }
+        (void)pair_send(keeper.pair, PAIR_PING, NULL, 0, -1);
 }
 
 /* Returns whether every client has been handed on. */
@@ -146,6 +168,8 @@ void keeper_round(struct worker *worker) {
                 hear(worker);
                 if (waitpid(keeper.pid, NULL, WNOHANG) == keeper.pid)
                         bury(worker);
+                else
+                        look_after(worker);
         }
         if (keeper.pid == 0 && worker->draining && TAILQ_EMPTY(&worker->clients))
                 return;
@@ -158,6 +182,6 @@ void keeper_round(struct worker *worker) {
                 worker_look_by(worker, keeper.again);
                 return;
         }
-        if (hand_on(worker) && worker->draining && !keeper.told)
-                keeper.told = shutdown(keeper.pair, SHUT_WR) == 0;
+        if (hand_on(worker) && worker->draining && !keeper.draining)
+                keeper.draining = shutdown(keeper.pair, SHUT_WR) == 0;
 }

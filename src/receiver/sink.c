@@ -23,14 +23,14 @@
 #define PAUSE_LEAST 100       /* ms, before it is tried again; doubled each time */
 #define PAUSE_MOST 5000
 #define FINISH_MSEC 500
-#define HEAR_EACH 16 /* deliveries; a look costs a sixth of one */
+#define HEAR_EACH (100 * USEC_PER_MSEC) /* while it is busy */
 
 static struct {
-        bool begun;      /* the acceptor has given its word */
-        bool leaving;    /* now: another one is to take over */
-        bool stopping;   /* nobody hears us: when the feed has ended */
-        int pause;       /* ms; 0: what was tried last has succeeded */
-        unsigned passed; /* deliveries */
+        bool begun;     /* the acceptor has given its word */
+        bool leaving;   /* now: another one is to take over */
+        bool stopping;  /* nobody hears us: when the feed has ended */
+        int pause;      /* ms; 0: what was tried last has succeeded */
+        uint64_t heard; /* us; when it last looked while it was busy */
         uint64_t drain_timeout;
 } sink;
 
@@ -148,6 +148,7 @@ static bool write_delivery(const struct delivery *delivery, const char *data, si
  */
 static bool pass_on(char *message) {
         struct delivery delivery;
+        uint64_t now;
         ssize_t n = recv(WORKER_FEED_FD, message, MESSAGE_MAX, MSG_PEEK | MSG_DONTWAIT);
 
         if (n == 0)
@@ -163,8 +164,11 @@ static bool pass_on(char *message) {
                                  (size_t)n - sizeof(delivery)))
                 return true; /* the next sink does */
         (void)recv(WORKER_FEED_FD, message, 1, MSG_DONTWAIT);
-        if (++sink.passed % HEAR_EACH == 0)
+        now = clock_usec(CLOCK_MONOTONIC);
+        if (now - sink.heard >= HEAR_EACH) {
+                sink.heard = now;
                 wait_for(-1, 0, 0);
+        }
         return true;
 }
 

@@ -118,7 +118,7 @@ static void limits_are_on_record(void **state) {
         (void)state;
         record_turned_away(&client.peer, 7);
         record_limit(1000, 500);
-        record_stuck(4711);
+        record_stuck("Worker", 4711);
         record_lost_unseen(3);
         assert_true(journald_receive());
         assert_string_equal(journald_field("MESSAGE_ID"), "3e37e2ffe57f41e9a6ba9c4ba2b6bcce");
