@@ -59,13 +59,21 @@ static void turn_away(struct acceptor *acceptor) {
         acceptor->crew.ledger->refused++;
         acceptor->status_due = true;
         tick_within(acceptor, TICK);
-        record_turned_away(&acceptor->client.peer, acceptor->crew.options->max_clients_per_source);
+        record_turned_away(&acceptor->waiting_session.peer,
+                           acceptor->crew.options->max_clients_per_source);
 }
 
-/* A client that our predecessor left there would be served twice, if somebody found it again.
- * Returns whether nobody can. */
+/* So that the client that no worker could take yet outlives us. */
+static void store(struct acceptor *acceptor) {
+        if (acceptor->waiting >= 0 && acceptor->crew.keeping && !acceptor->waiting_stored)
+                acceptor->waiting_stored =
+                        notify_store(LISTENER_CLIENT_NAME, acceptor->waiting) == 0;
+}
+
+/* A client that stays in the store would be served twice, if the next acceptor found it there.
+ * Returns whether it cannot. */
 static bool withdraw(struct acceptor *acceptor) {
-        if (acceptor->waiting_stored)
+        if (acceptor->waiting_stored && crew_is_open(&acceptor->crew))
                 acceptor->waiting_stored =
                         notify_send("FDSTOREREMOVE=1\nFDNAME=" LISTENER_CLIENT_NAME) < 0;
         return !acceptor->waiting_stored;
@@ -75,7 +83,7 @@ static bool withdraw(struct acceptor *acceptor) {
 static bool hand_over(struct acceptor *acceptor) {
         struct crew *crew = &acceptor->crew;
         CLEANUP(fd_close) int fd = TAKE_FD(acceptor->waiting); /* on_crew_changed() looks at it */
-        int r = withdraw(acceptor) ? crew_hand_over(crew, &acceptor->client, fd) : -EAGAIN;
+        int r = withdraw(acceptor) ? crew_hand_over(crew, &acceptor->waiting_session, fd) : -EAGAIN;
 
         if (r < 0 && r != -EUSERS) {
                 if (r == -EAGAIN)
@@ -83,6 +91,7 @@ static bool hand_over(struct acceptor *acceptor) {
                 else
                         record_fault("Cannot hand a client over", r);
                 acceptor->waiting = TAKE_FD(fd);
+                store(acceptor);
                 pause_for(acceptor, RETRY);
                 return false;
         }
@@ -104,7 +113,7 @@ static bool is_shortage(int error) {
 
 static int on_client(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         struct acceptor *acceptor = userdata;
-        int r = listener_accept(fd, &acceptor->client);
+        int r = listener_accept(fd, &acceptor->waiting_session);
 
         (void)source;
         (void)revents;
@@ -164,12 +173,11 @@ static void start_listening(struct acceptor *acceptor) {
         tick_within(acceptor, 0);
 }
 
-/* Leaves behind the client that no worker could take yet, for the next acceptor, and a sink that
- * writes what workers deliver while they drain. */
+/* Leaves behind all clients, for the next acceptor, and a sink that writes what workers deliver
+ * while they drain. */
 static int end(struct acceptor *acceptor) {
-        if (acceptor->waiting >= 0 && acceptor->crew.keeping && !acceptor->waiting_stored)
-                acceptor->waiting_stored =
-                        notify_store(LISTENER_CLIENT_NAME, acceptor->waiting) == 0;
+        store(acceptor);
+        crew_store_all(&acceptor->crew);
         crew_ensure_sink(&acceptor->crew);
         return sd_event_exit(acceptor->event, 0);
 }
@@ -330,7 +338,7 @@ int acceptor_start(struct acceptor *acceptor) {
         acceptor->waiting = TAKE_FD(acceptor->inherited->client);
         acceptor->waiting_stored = acceptor->waiting >= 0;
         if (acceptor->waiting_stored)
-                acceptor->client = listener_resume(acceptor->waiting);
+                acceptor->waiting_session = listener_resume(acceptor->waiting);
         if (r >= 0)
                 r = adopt_all(acceptor);
         if (r < 0)

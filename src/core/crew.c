@@ -196,18 +196,22 @@ static uint32_t places(const struct crew *crew) {
         return crew->options->workers < room ? crew->options->workers : room;
 }
 
+static bool can_hire(const struct crew *crew, bool sink) {
+        return !crew->stopping && clock_usec(CLOCK_MONOTONIC) >= crew->rest_until &&
+               (sink || crew->hired < places(crew));
+}
+
 static struct crew_worker *try_hire(struct crew *crew, bool sink) {
-        uint64_t now = clock_usec(CLOCK_MONOTONIC);
         struct crew_worker *hired = NULL;
         int r;
 
-        if (crew->stopping || now < crew->rest_until || (!sink && crew->hired >= places(crew)))
+        if (!can_hire(crew, sink))
                 return NULL;
         r = hire(crew, sink, &hired);
         if (r == 0)
                 return hired;
         record_fault("Cannot start a worker", r);
-        crew->rest_until = now + REST;
+        crew->rest_until = clock_usec(CLOCK_MONOTONIC) + REST;
         return NULL;
 }
 
@@ -277,6 +281,12 @@ int crew_hand_over(struct crew *crew, struct session *session, int fd) {
         record_connected(session, crew->ledger->epoch);
         crew->ledger->announced = session->id;
         return 0;
+}
+
+bool crew_is_open(const struct crew *crew) {
+        uint32_t n = crew->options->workers;
+
+        return crew_choose(crew->load, n) < n || can_hire(crew, false);
 }
 
 bool crew_is_short(const struct crew *crew) {

@@ -38,7 +38,7 @@ struct crew_worker {
         int pidfd;             /* -1: could not be opened */
         unsigned failures;     /* to hear it, in a row */
         uint64_t pinged;       /* us */
-        bool own;              /* our child, not adopted */
+        bool own;              /* our child, not adopted; of a sink, too */
         bool stuck;            /* it has read nothing for long */
         bool stored;           /* the store has a copy of our end */
         bool blocked;          /* its pair is full: it does not read */
@@ -94,6 +94,9 @@ int crew_adopt(struct crew *crew, pid_t pid, int pair, bool sink);
  */
 int crew_hand_over(struct crew *crew, struct session *session, int fd);
 
+/* Whether anybody can take a client now, as far as is known. */
+bool crew_is_open(const struct crew *crew);
+
 /* Whether there are fewer idle workers than there should and could be. */
 bool crew_is_short(const struct crew *crew);
 
@@ -104,6 +107,9 @@ bool crew_hire(struct crew *crew);
  * that have been idle for long, stores what could not be stored, pings, and kills what has not read
  * anything for long. Returns whether there is a reason to call again in a second. */
 bool crew_tick(struct crew *crew);
+
+/* Before an end: the store may have been deaf when a worker got its first client. */
+void crew_store_all(struct crew *crew);
 
 /* So that what workers deliver while they drain is written: starts a sink if there is none. */
 void crew_ensure_sink(struct crew *crew);
