@@ -170,7 +170,7 @@ def test_port_taken_after_the_first_look_is_refused():
 
 
 def test_privileged_port_needs_root(copy):
-    assert_fails(run(copy, NOBODY, PORT="80"), "port 80 needs root")
+    assert_fails(run(copy, NOBODY, PORT="80"), "port 80 needs root", "sudo PORT=80 packaging/run")
 
 
 def test_directory_that_may_not_be_written_is_named(copy):
@@ -182,6 +182,24 @@ def test_missing_packages_are_named_without_root_and_sudo(copy, path_without):
     (programs / "dpkg-query").write_text("#!/bin/sh\nexit 1\n")
     (programs / "dpkg-query").chmod(0o755)
     assert_fails(run(copy, NOBODY, PATH=str(programs)), "neither root nor sudo", "libsystemd-dev", "meson")
+
+
+APT = """#!/bin/sh
+echo "$*" >>calls
+[ "$(wc -l <calls)" -gt 1 ] && exit
+echo "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1234 (apt-get)" >&2
+exit 100
+"""
+
+
+def test_another_apt_at_work_is_waited_for(copy, path_without):
+    programs = path_without("apt-get", "dpkg-query")
+    for name, text in {"apt-get": APT, "dpkg-query": "#!/bin/sh\nexit 1\n"}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    subprocess.run(["packaging/install-packages"], cwd=copy, env={"PATH": str(programs)}, check=True, timeout=60)
+    commands = [line.split()[3] for line in (copy / "calls").read_text().splitlines()]
+    assert commands == ["update", "update", "install"]
 
 
 def test_elsewhere_than_on_debian_packages_are_named(copy, path_without):
