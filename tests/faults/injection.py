@@ -10,11 +10,22 @@ import subprocess
 import threading
 from pathlib import Path
 
+import pytest
+
 ATTACH_SECONDS = 5
+CAP_SYS_PTRACE = 19
 # strace makes fail what cannot: a close() that fails does close, and strace leaves the descriptor open;
 # EPOLL_CTL_DEL cannot fail where ADD and MOD can, and libsystemd aborts; a child that is there cannot give ECHILD.
 # After that the end of a worker may go unseen for good.
 UNREAL = re.compile(r"(close\(|EPOLL_CTL_DEL|waitid\(.* ECHILD).*\(INJECTED\)")
+
+
+def require_tracing():
+    """Of processes that are not one's own children: ptrace(2)."""
+    yama = Path("/proc/sys/kernel/yama/ptrace_scope")
+    capabilities = re.search(r"^CapEff:\s*(\w+)", Path("/proc/self/status").read_text(), re.MULTILINE)[1]
+    if yama.exists() and int(yama.read_text()) > 0 and not int(capabilities, 16) >> CAP_SYS_PTRACE & 1:
+        pytest.skip("no right to trace: kernel.yama.ptrace_scope")
 
 
 def options(fault):
@@ -27,6 +38,7 @@ class Injection:
     """Calls of a running process fail while the with block lasts; with follow, of its new children too."""
 
     def __init__(self, pid, fault, follow=False):
+        require_tracing()
         self.count, self.unreal = 0, False
         self._process = subprocess.Popen(
             ["strace", *(["-f"] if follow else []), "-p", str(pid), *options(fault)],

@@ -14,12 +14,19 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from cases import Fault
-from injection import Injection, tracer_of
+from injection import Injection, require_tracing, tracer_of
 from manager import TREE, Manager, eventually, is_running
 
 LONG = os.environ.get("ECHOD_TEST_LONG") == "1"
 PATIENCE = 20.0
+
+# Not even root may where it runs in a container like docker's.
+needs_mounts = pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0,
+    reason="no right to mount")
 
 
 class Line(NamedTuple):
@@ -215,6 +222,7 @@ class KilledAt:
     when it has been done."""
 
     def __init__(self, pid, call, nth, number=signal.SIGKILL):
+        require_tracing()
         self.pid = pid
         self._tracer = subprocess.Popen(
             ["strace", "-qq", "-e", f"trace={call}", "-e", f"inject={call}:signal={number.name}:when={nth}",

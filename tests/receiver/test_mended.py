@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from manager import eventually, is_running, state
-from receiver import KilledAt, await_taken, failing, leave, name, queued, reset, switches
+from receiver import KilledAt, await_taken, failing, leave, name, needs_mounts, queued, reset, switches
 
 
 class Filler:
@@ -106,7 +106,7 @@ def journal():
         yield journal
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@needs_mounts
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
 @pytest.mark.parametrize("sent, lines", [
     (b"", []),
@@ -305,7 +305,7 @@ def test_sink_that_hears_an_acceptor_of_another_version_makes_way(receive):
         leave(client)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@needs_mounts
 def test_trouble_with_the_journal_is_told_there_as_soon_as_it_is_back(receive, journal):
     receiver = receive("--sink=journal", runner=journal.runner, logs_to_journal=True)
     with receiver.connect() as client:

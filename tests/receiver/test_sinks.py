@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from manager import cpu_seconds, eventually, is_running, state
-from receiver import LONG, PATIENCE, await_taken, leave, links, memory, name, parse, reset
+from receiver import LONG, PATIENCE, await_taken, leave, links, memory, name, needs_mounts, parse, reset
 
 STALL_SECONDS = 60 if LONG else 2
 TROUBLE = "Cannot write lines, trying again"
@@ -190,7 +190,7 @@ def receive_onto(small_disk, filled, receive):
     return receiver
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@needs_mounts
 def test_full_disk_is_told_once_and_loses_nothing_when_there_is_room_again(receive, small_disk):
     receiver = receive_onto(small_disk, 200, receive)
     sent = [b"line %d " % i + b"x" * 150 for i in range(600)]
@@ -234,7 +234,7 @@ def test_stop_gives_up_a_stalled_sink_after_the_drain_timeout(receive, pipe):
     flood.end()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@needs_mounts
 def test_what_others_write_after_a_sink_has_met_a_full_disk_is_not_taken_back(receive, small_disk):
     receiver = receive_onto(small_disk, 240, receive)
     with receiver.connect() as client:
