@@ -124,6 +124,13 @@ def test_no_limit_can_keep_the_service_down(echo):
     # With as many in the store as the limit, no start would succeed: 202/FDS.
     assert soft >= int(echo.show("echo.service", "FileDescriptorStoreMax")) + 64
     assert echo.show("echo.service", "OOMPolicy") == "continue"
+    assert echo.show("echo.service", "RestartUSec") == "200ms"
+
+
+def test_socket_is_set_up_for_many_clients_and_may_be_restarted_often(echo):
+    for setting, value in {"KeepAlive": "yes", "NoDelay": "yes", "Backlog": "4096", "BindIPv6Only": "both",
+                           "StartLimitIntervalUSec": "0"}.items():
+        assert echo.show("echo.socket", setting) == value
 
 
 def connects(machine, source):
