@@ -76,11 +76,10 @@ static bool write_out(const char *data, size_t n) {
         if (journal.socket >= 0) {
                 if (send(journal.socket, data, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
                         return true;
-                if (errno !=
-                    EAGAIN) /* journald has been restarted, and listens on another socket */
-                        connect_socket();
-                return errno != EAGAIN &&
-                       send(journal.socket, data, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+                if (errno == EAGAIN)
+                        return false;
+                connect_socket(); /* journald has been restarted, and listens on another one */
+                return send(journal.socket, data, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
         }
         /* poll(2) says a terminal or pipe writable when it takes a line; O_NONBLOCK would be
          * everybody's. */

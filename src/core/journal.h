@@ -4,8 +4,9 @@
 /*
  * Log records that cannot block their writer. Where stderr is the journal (JOURNAL_STREAM,
  * systemd.exec(5)), a record goes to journald in its native protocol, without waiting; elsewhere
- * its message goes to stderr as a line of text. What cannot be written at once is counted and the
- * count is told as soon as something can be written again. (sd_journal_send(3) waits for journald.)
+ * its message goes to stderr as a line of text. What cannot be written at once is kept, up to
+ * JOURNAL_BACKLOG bytes; what does not fit is counted, and the count is told later.
+ * (sd_journal_send(3) waits for journald.)
  *
  * One writer per process; its state is private to journal.c.
  */

@@ -3,13 +3,15 @@
 
 /*
  * The pair: the SOCK_SEQPACKET socket pair between acceptor and worker, over which clients are
- * handed over (SCM_RIGHTS, unix(7)) and reported on. It outlives an acceptor in systemd's
- * descriptor store, so both ends may be of different builds: messages carry a version and the size
- * of a record, and whoever reads one trusts neither.
+ * handed over (SCM_RIGHTS, unix(7)) and reported on. (Likewise between a worker of the receiver and
+ * its Buffer, and, without clients, between acceptor and sink.) It outlives an acceptor in
+ * systemd's descriptor store, so both ends may be of different builds: messages carry a version and
+ * the size of a record, and whoever reads one trusts neither.
  *
  *      acceptor -> worker      CLIENT   one session and its socket: serve it
  *                              RETIRE   take no more, tell the roll, leave with your last client
- *                              PING     nothing; that it is read shows that the worker runs
+ *                              PING     nothing; that it is read shows that the worker runs (to a
+ *                                       new sink it is the word to begin)
  *      worker -> acceptor      ROLL     clients being served
  *                              ROLLED   these were all
  *                              LEFT     clients that have left

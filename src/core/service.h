@@ -24,8 +24,8 @@ struct service {
         /* The rest may be NULL, where there is nothing to do. */
 
         /* A client's turn: it has just come, its socket is readable, or writable if that was waited
-         * for, or it is to be brought to its end (client.h). NULL: nobody here looks at the
-         * sockets. */
+         * for, or it is to be brought to its end (client.h). NULL: the workers are keepers, which
+         * never look at the sockets. */
         void (*turn)(struct client *client);
         /* A client has come; before its first turn. */
         void (*come)(struct client *client);

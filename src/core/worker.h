@@ -16,7 +16,7 @@
 #include "pair.h"
 #include "service.h"
 
-/* The longest line that is held back for its newline; so also what a client can make us hold. */
+/* The longest line that echo holds back for its newline; so also what a client can make it hold. */
 #define WORKER_BUFFER 65536
 
 struct worker {

@@ -18,8 +18,8 @@
 #include "worker.h"
 
 static struct {
-        uint32_t pass; /* 0: not opened yet; who waits for the feed waits for this pass or the next:
-                          all get their turn */
+        uint32_t pass; /* 0: not opened yet. Who finds the feed full in pass N is served in N + 1,
+                          so that nobody overtakes those who wait already */
         bool blocked;  /* somebody waits */
 } buffer;
 

@@ -49,19 +49,15 @@ struct draft *draft_of(const struct session *session) {
         return &shared->drafts[session->slot];
 }
 
-static char *text_of(const struct session *session) {
+char *draft_text(const struct session *session) {
         return texts + session->slot * text_stride;
-}
-
-const char *draft_text(const struct session *session) {
-        return text_of(session);
 }
 
 void draft_reset(const struct session *session) {
         struct draft *draft = draft_of(session);
 
         if (draft->end > 0)
-                (void)madvise(text_of(session), text_stride, MADV_REMOVE);
+                (void)madvise(draft_text(session), text_stride, MADV_REMOVE);
         *draft = (struct draft){0};
 }
 
@@ -80,7 +76,8 @@ void draft_keep(const struct session *session, uint64_t offset, const char *data
         }
         kept = offset - draft->start;
         if (kept < text_size)
-                memcpy(text_of(session) + kept, data, n < text_size - kept ? n : text_size - kept);
+                memcpy(draft_text(session) + kept, data,
+                       n < text_size - kept ? n : text_size - kept);
 }
 
 void draft_end(const struct session *session, uint64_t end) {

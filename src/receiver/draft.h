@@ -36,7 +36,7 @@ uint64_t *drafts_deliveries(void);
 
 /* A client's, and the beginning of its line. */
 struct draft *draft_of(const struct session *session);
-const char *draft_text(const struct session *session);
+char *draft_text(const struct session *session);
 
 /* For a new client. */
 void draft_reset(const struct session *session);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,7 @@ static int begin_writing(void) {
                 return -errno;
         ledger->writing_at = (uint64_t)st.st_size;
         ledger->writing_to = st.st_ino;
+        atomic_signal_fence(memory_order_seq_cst); /* whoever is killed in between wrote nothing */
         ledger->writing = output.end;
         return 0;
 }
