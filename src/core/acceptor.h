@@ -38,8 +38,8 @@ struct acceptor {
 };
 
 /* Adopts the workers that were inherited, and accepts as soon as these have told whom they serve,
- * or half a second later.
- * SIGTERM and SIGINT are blocked already. Returns a negative errno if it cannot start. */
+ * or half a second later. SIGTERM and SIGINT are blocked already. Returns a negative errno if it
+ * cannot start. */
 int acceptor_start(struct acceptor *acceptor);
 
 /* To be called when the event loop has failed: a timer may not have been set. */

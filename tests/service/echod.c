@@ -223,6 +223,12 @@ int echod_wait(void) {
         return echod.status;
 }
 
+void echod_stop(void) {
+        echod_signal(SIGTERM);
+        assert_int_equal(echod_wait(), 0);
+        systemd_read();
+}
+
 void echod_kill(void) {
         echod_signal(SIGKILL);
         assert_int_equal(echod_wait(), 1000 + SIGKILL);

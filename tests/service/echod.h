@@ -41,6 +41,9 @@ void echod_signal(int signal);
 int echod_wait(void);
 bool echod_has_ended(void);
 
+/* SIGTERM to the acceptor, which ends with 0; returns when it is gone. */
+void echod_stop(void);
+
 /* kill -9 to the acceptor; returns when it is gone. */
 void echod_kill(void);
 

@@ -17,8 +17,7 @@
 
 /* What `systemctl stop` does. */
 static void stop(void) {
-        echod_signal(SIGTERM);
-        assert_int_equal(echod_wait(), 0);
+        echod_stop();
         systemd_drop_store();
 }
 

@@ -82,8 +82,7 @@ static void log_level_leaves_out_what_is_less_urgent(void **state) {
         (void)kill(worker_of(client), SIGKILL);
         expect_end(client);
         eventually(records("lost with 1 clients: killed by SIGKILL\n") == 1);
-        echod_signal(SIGTERM);
-        assert_int_equal(echod_wait(), 0);
+        echod_stop();
         assert_int_equal(records(""), 1);
 }
 

@@ -99,14 +99,9 @@ static void expect_to_go_on(const int clients[8]) {
         assert_int_equal(records(" left: "), 0);
 }
 
-static void end_echod(void) {
-        echod_signal(SIGTERM);
-        assert_int_equal(echod_wait(), 0);
-}
-
 static void client_that_waits_for_a_worker_outlives_a_restart(void **state) {
         (void)state;
-        expect_waiting_client_to_outlive(end_echod);
+        expect_waiting_client_to_outlive(echod_stop);
 }
 
 static void client_that_waits_for_a_worker_outlives_a_killed_acceptor(void **state) {
@@ -139,8 +134,7 @@ static void sigterm_leaves_clients_to_the_store(void **state) {
 
         (void)state;
         start_stored(clients, COUNT(clients));
-        echod_signal(SIGTERM);
-        assert_int_equal(echod_wait(), 0);
+        echod_stop();
         assert_int_equal(systemd_heard("STOPPING=1"), 1);
         expect_to_go_on(clients);
 }

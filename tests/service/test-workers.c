@@ -124,8 +124,8 @@ static pid_t debug(pid_t pid) {
                         (void)pause();
         }
         eventually(process_number(pid, "TracerPid") == (uint64_t)debugger ||
-                   (reap(), process_state(debugger) == 0));
-        return process_state(debugger) == 0 ? 0 : debugger;
+                   process_state(debugger) == 0);
+        return process_state(debugger) != 0 ? debugger : 0;
 }
 
 static void end_that_a_debugger_withholds_is_told_later(void **state) {

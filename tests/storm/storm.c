@@ -10,6 +10,9 @@
 #include "harness.h"
 #include "systemd.h"
 
+#define KILLED_EARLIEST_MSEC 29000
+#define KILLED_LATEST_MSEC 60000 /* half a minute, and up to ten seconds until it is pinged */
+
 static struct storm_records counted;
 
 bool storm_is_long(void) {
@@ -91,6 +94,13 @@ struct storm_status storm_status(void) {
         (void)sscanf(systemd_status(), "%" SCNu64 " clients, %" SCNu64 " served, %" SCNu64 " lost",
                      &status.clients, &status.served, &status.lost);
         return status;
+}
+
+void storm_await_killed(size_t n, uint64_t began) {
+        while (records(STORM_KILLED) < n && now_msec() < began + KILLED_LATEST_MSEC)
+                (void)attend(-1, 0, 100);
+        assert_true(now_msec() >= began + KILLED_EARLIEST_MSEC);
+        assert_true(records(STORM_KILLED) >= n);
 }
 
 void storm_expect_well(const struct load *load) {

@@ -39,6 +39,12 @@ struct storm_status {
 };
 struct storm_status storm_status(void);
 
+/* Records of processes that were killed, since they had not read their pairs for long. */
+#define STORM_KILLED "has not read its pair for long and is killed\n"
+
+/* Waits until there are n of them: not before half a minute has passed since `began`. */
+void storm_await_killed(size_t n, uint64_t began);
+
 /* Nobody was refused, answered wrongly or kept waiting, and the program knows of no fault. */
 void storm_expect_well(const struct load *load);
 

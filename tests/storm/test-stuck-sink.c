@@ -12,10 +12,6 @@
 #include "storm.h"
 #include "systemd.h"
 
-#define KILLED "has not read its pair for long and is killed\n"
-#define EARLIEST_MSEC 29000
-#define LATEST_MSEC 60000
-
 /* Workers do not have the ledger. */
 static pid_t the_sink(void) {
         pid_t pids[PROCESSES_MAX];
@@ -53,9 +49,7 @@ static void stuck_sink_and_buffer_are_killed_and_nothing_is_lost(void **state) {
         process_stop(the_sink());
         say(client, "a line meanwhile\n");
         say(other, "another meanwhile\n");
-        while (records(KILLED) < 2 && now_msec() < began + LATEST_MSEC)
-                (void)attend(-1, 0, 100);
-        assert_true(now_msec() >= began + EARLIEST_MSEC);
+        storm_await_killed(2, began);
         assert_int_equal(records("Buffer "), 1);
         assert_true(records("Sink ") > 0);
         eventually(records("a line meanwhile\n") == 1);

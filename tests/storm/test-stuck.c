@@ -2,7 +2,6 @@
 
 /* A worker that is stopped or loops is killed after about half a minute, with its clients only. */
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +11,6 @@
 #include "process.h"
 #include "storm.h"
 #include "systemd.h"
-
-#define KILLED "has not read its pair for long and is killed\n"
-#define EARLIEST_MSEC 29000
-#define LATEST_MSEC 60000 /* half a minute, and up to ten seconds until it is pinged */
 
 /* This build loops when a client has said three lines. */
 static void make_loop_the_worker_of(int client) {
@@ -49,10 +44,8 @@ static void stuck_workers_get_no_clients_and_are_killed(void **state) {
         process_stop(worker_of(clients[STOPPED]));
         make_loop_the_worker_of(clients[LOOPING]);
 
-        while (records(KILLED) == 0 && now_msec() < began + LATEST_MSEC)
-                (void)attend(-1, 0, 100);
-        assert_true(now_msec() >= began + EARLIEST_MSEC);
-        eventually(records(KILLED) == 3);
+        storm_await_killed(1, began);
+        eventually(records(STORM_KILLED) == 3);
         for (int i = 0; i < WELL; i++) {
                 if (i != LOOPING) /* what it has said unheard makes that a reset */
                         expect_end(clients[i]);
